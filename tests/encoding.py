@@ -33,7 +33,7 @@ class Clip:
     times: tuple[Fraction, ...]
     """Presentation time of each frame in seconds, exactly as the container can hold it; the first is zero."""
     duration: Fraction
-    """End of the last frame."""
+    """End of the last frame. Where frames of uneven length are stored out of order, MP4 says a little else."""
     size: tuple[int, int]
     """Display width and height: rotation applied, pixels square."""
     coded_size: tuple[int, int]

@@ -76,6 +76,15 @@ def test_times_and_keyframes_agree_with_ffprobe(clips: Clips, ffprobe: str, name
     assert keys == clip.keyframes
 
 
+@pytest.mark.parametrize("name", [name for name in TIMED if name not in ("matroska", "transport_stream", "vfr")])
+def test_durations_are_as_the_container_says(clips: Clips, name: str) -> None:
+    clip: Clip = getattr(clips, name)
+    with av.open(clip.path) as container:
+        stream = container.streams.video[0]
+        assert stream.duration is not None
+        assert stream.duration * Fraction(stream.time_base or 0) == clip.duration
+
+
 def test_the_clips_differ_as_they_should(clips: Clips) -> None:
     def types(clip: Clip) -> str:
         with av.open(clip.path) as container:
