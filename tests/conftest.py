@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Generator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -13,7 +15,12 @@ from tests.clips import Clips
 ROOT = Path(__file__).parents[1]
 
 REQUIRE_ALL = os.environ.get("FER_BATCH_REQUIRE_ALL") == "1"
-"""Whether a program that is not installed fails the tests that need it, rather than skipping them."""
+"""Whether a test that is skipped counts as failed, as when all that tests need has been installed."""
+
+MAY_BE_ABSENT = ("../shared", "GPU")
+"""What cannot be installed: a test whose reason to be skipped names one of these may be skipped all the same."""
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 
 @pytest.fixture(scope="session")
@@ -31,35 +38,48 @@ def shared() -> Path:
     return folder
 
 
-def require_program(*names: str) -> str:
-    """Finds a program of the system; without it the test is skipped, or fails where nothing may be missing.
-
-    Args:
-        names: what it may be called.
-    """
-    for name in names:
-        path = shutil.which(name)
-        if path is not None:
-            return path
-    reason = f"needs the program {' or '.join(names)}"
-    if REQUIRE_ALL:
-        pytest.fail(f"{reason}, and FER_BATCH_REQUIRE_ALL=1 allows no skipping")
-    pytest.skip(reason)
+def find_program(*names: str) -> str:
+    """Path of a program of the system by the first of its names; without it the test is skipped."""
+    found = [path for name in names if (path := shutil.which(name))]
+    if not found:
+        pytest.skip(f"needs the program {' or '.join(names)}")
+    return found[0]
 
 
 @pytest.fixture(scope="session")
 def ffprobe() -> str:
     """Path of FFmpeg's ffprobe."""
-    return require_program("ffprobe")
+    return find_program("ffprobe")
 
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """Path of a Chromium browser."""
-    return require_program("chromium", "chromium-browser", "google-chrome")
+    return find_program("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="session")
 def chromedriver() -> str:
     """Path of the driver that steers Chromium."""
-    return require_program("chromedriver")
+    return find_program("chromedriver")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Tests that are skipped fail, where nothing may be missing."""
+    return _without_skip((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Modules that are skipped as a whole fail, where nothing may be missing."""
+    return _without_skip((yield))
+
+
+def _without_skip(report: Report) -> Report:
+    is_skip = report.outcome == "skipped" and not hasattr(report, "wasxfail")
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if REQUIRE_ALL and is_skip and not any(name in reason for name in MAY_BE_ABSENT):
+        report.outcome = "failed"
+        report.longrepr = f"{reason}: with FER_BATCH_REQUIRE_ALL=1 this may not be skipped"
+    return report
