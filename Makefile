@@ -17,7 +17,7 @@ help:  ## show this list
 	@echo "make TARGET, where TARGET is one of"
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target text; do \
 	  printf '  %-10s %s\n' "$$target" "$$text"; done
-	@echo "The first use of any of them makes an environment in $(VENV) (about 2 GB). PYTHON=... chooses the interpreter."
+	@echo "The first use of any of them makes an environment in $(VENV) (about 4 GB). PYTHON=... chooses the interpreter."
 
 demo: $(VENV)/.demo  ## make sample clips, analyse them, say where the tables and the report are
 	@$(BIN)/python -m jobs.samples demo/clips
