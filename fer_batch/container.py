@@ -1,0 +1,130 @@
+"""Open a local media file safely, choose its video stream, and read what its packets say of time."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import av
+import av.container
+import av.logging
+import av.video.stream
+from av.error import FFmpegError
+
+from fer_batch.errors import VideoError
+
+av.logging.set_level(av.logging.FATAL)  # FFmpeg's remarks on damage are turned into ledger rows instead
+
+FORMATS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,ivf,nut"
+"""Demuxers that may open a file: containers that hold their media themselves. Playlists and scripts are not among
+them, for they could make FFmpeg open other files or addresses."""
+
+MAX_PIXELS = 8192 * 8192
+"""Largest picture that is decoded; a decoder's buffers for a larger one could exhaust the memory."""
+
+
+@dataclass(frozen=True)
+class PacketTime:
+    """What one packet of the video stream says of time.
+
+    Attributes:
+        pts: its PTS, or its DTS where it has none.
+        duration: of its frame, 0 if unknown.
+        is_key: decoding can begin here.
+        is_shown: its frame is shown; others are needed for decoding only (an edit list cuts them off).
+        is_guess: `pts` is the DTS.
+    """
+
+    pts: int
+    duration: int
+    is_key: bool
+    is_shown: bool
+    is_guess: bool
+
+    @classmethod
+    def of(cls, packet: av.Packet[Any]) -> PacketTime | None:
+        """The packet's times; None for one that has none, such as the empty packet at the end of a stream."""
+        pts = packet.pts if packet.pts is not None else packet.dts
+        if pts is None or not packet.size:
+            return None
+        return cls(pts, packet.duration or 0, packet.is_keyframe, not packet.is_discard, packet.pts is None)
+
+
+def open_video(path: Path) -> av.container.InputContainer:
+    """Open `path` as a local media file: never as a URL, and by no demuxer that could open anything else.
+
+    Raises:
+        VideoError: ``unreadable``, ``vanished``, ``empty`` or ``not_a_video``.
+    """
+    check_readable(path)
+    try:
+        return av.open(
+            "file:" + os.fspath(path),
+            container_options={"protocol_whitelist": "file", "format_whitelist": FORMATS},
+            metadata_errors="replace",
+        )
+    except FFmpegError as error:
+        raise VideoError(
+            "not_a_video",
+            f"not a video that can be read ({error.strerror}); supported containers: {FORMATS.replace(',', ', ')}",
+        ) from error
+
+
+def check_readable(path: Path) -> os.stat_result:
+    """The file's status.
+
+    Raises:
+        VideoError: ``vanished``, ``unreadable`` or ``empty``.
+    """
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise VideoError("unreadable", "not a regular file")
+        with open(path, "rb"):
+            pass
+    except FileNotFoundError as error:
+        raise VideoError("vanished", "the file is no longer there; put it back and use --retry-failed") from error
+    except OSError as error:
+        raise VideoError("unreadable", f"cannot be read: {error.strerror}; check its permissions") from error
+    if status.st_size == 0:
+        raise VideoError("empty", "the file is empty (0 bytes)")
+    return status
+
+
+def video_stream(container: av.container.InputContainer) -> av.video.stream.VideoStream:
+    """The stream with the moving picture; cover art does not count.
+
+    Raises:
+        VideoError: ``no_video_stream``, ``no_decoder`` or ``too_large``.
+    """
+    streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+    if not streams:
+        raise VideoError("no_video_stream", "the file has no video stream (sound only, or a cover picture)")
+    best = max(streams, key=lambda s: (bool(s.disposition & av.stream.Disposition.default), -s.index))
+    if best.codec_context is None:
+        raise VideoError("no_decoder", "no decoder for this codec is built in; convert the file, for example to H.264")
+    if best.codec_context.width * best.codec_context.height > MAX_PIXELS:
+        size = f"{best.codec_context.width}x{best.codec_context.height}"
+        raise VideoError("too_large", f"pictures of {size} pixels exceed the limit of {MAX_PIXELS} pixels")
+    best.codec_context.thread_count = 1
+    return best
+
+
+def closed_groups(packets: Sequence[PacketTime]) -> list[int]:
+    """Where closed groups of pictures begin, as positions in decode order, 0 always among them.
+
+    A group is closed at a key frame with every earlier packet shown before it and every later one after it: then
+    nothing on one side is needed to decode the other.
+    """
+    shown_after = list(accumulate((p.pts for p in reversed(packets)), min))[::-1]
+    shown_before = list(accumulate((p.pts for p in packets), max))
+    return [0] + [
+        i
+        for i in range(1, len(packets))
+        if packets[i].is_key and packets[i].is_shown and shown_before[i - 1] < packets[i].pts <= shown_after[i]
+    ]

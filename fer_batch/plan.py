@@ -1,0 +1,163 @@
+"""How work is cut: segments of a video, and units of segments that are decoded, retried and committed together."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from fer_batch.config import RunConfig, Sampling
+from fer_batch.probe import Cut, VideoInfo
+
+UNIT_COST_S = 60.0
+"""CPU seconds that a unit should take: long enough that starting and committing it cost little, short enough that a
+lost one is no great loss and that progress is seen."""
+
+MIN_UNIT_COST_S = 0.5
+"""Smaller units would be mostly overhead."""
+
+MAX_UNIT_VIDEOS = 500
+"""Most videos that share a unit and its files."""
+
+DECODE_S_PER_FRAME_MP = 0.0017
+"""CPU seconds to decode a frame of a million pixels: H.264 on one core of a 2.x GHz server, measured."""
+
+DETECT_S = 0.016
+"""CPU seconds to find faces in a frame reduced to 640 pixels, measured likewise."""
+
+SCORE_S = 0.012
+"""CPU seconds to score a face with the default model in float32, measured likewise."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A time range of a video that can be decoded on its own.
+
+    Attributes:
+        video: the video (without its cuts, to keep messages small).
+        start: where the segment begins.
+        end_pts: PTS at which it ends, exclusive.
+        is_whole: the segment is all of the video.
+    """
+
+    video: VideoInfo
+    start: Cut
+    end_pts: int
+    is_whole: bool
+
+    @property
+    def duration_ms(self) -> int:
+        """Length of the segment."""
+        clock = self.video.clock
+        return clock.milliseconds(self.end_pts) - clock.milliseconds(self.start.pts)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Segments that one worker decodes in order and commits together: several whole videos, or a part of one.
+
+    Attributes:
+        segments: what to do.
+        attempt: how often this was tried before.
+    """
+
+    segments: tuple[Segment, ...]
+    attempt: int = 0
+
+    @property
+    def unit_id(self) -> str:
+        """Name that depends on the content alone."""
+        key = "".join(f"{s.video.video_id}:{s.start.pts}:{s.end_pts};" for s in self.segments)
+        return hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
+
+    @property
+    def media_ms(self) -> int:
+        """Length of all segments."""
+        return sum(segment.duration_ms for segment in self.segments)
+
+    def divided(self) -> list[Unit]:
+        """One unit a segment, to be tried again: so that one bad video cannot take others with it."""
+        return [Unit((segment,), self.attempt + 1) for segment in self.segments]
+
+
+def cost_s(video: VideoInfo, config: RunConfig, faces_per_frame: float = 1.0) -> float:
+    """Estimated CPU seconds for a video: decoding, detection and scoring."""
+    window_ms = sampled_window_ms(video, config.sampling)
+    share = window_ms / max(1, video.duration_ms)
+    decode = video.n_frames * share * video.width * video.height / 1e6 * DECODE_S_PER_FRAME_MP
+    samples = n_samples(video, config.sampling)
+    if config.sampling.mode == "keyframes":
+        decode *= 0.03
+    return decode + samples * (DETECT_S * (config.detection.long_side / 640) ** 2 + SCORE_S * faces_per_frame)
+
+
+def n_samples(video: VideoInfo, sampling: Sampling) -> float:
+    """About how many frames of a video will be sampled."""
+    window_ms = sampled_window_ms(video, sampling)
+    frames = video.n_frames * window_ms / max(1, video.duration_ms)
+    if sampling.mode == "fps":
+        return min(frames, float(Fraction(window_ms, 1000) * sampling.fps) + 1)
+    return frames / (sampling.every if sampling.mode == "every" else 60)
+
+
+def sampled_window_ms(video: VideoInfo, sampling: Sampling) -> int:
+    """Length of the part of a video between --start and --end."""
+    end = video.duration_ms if sampling.end_ms is None else min(video.duration_ms, sampling.end_ms)
+    return max(0, end - sampling.start_ms)
+
+
+def whole(video: VideoInfo) -> Segment:
+    """All of a video as one segment."""
+    return Segment(replace(video, cuts=()), Cut(video.start_pts, 0, None), video.end_pts, True)
+
+
+def segments(video: VideoInfo, cost: float, target: float, done: Iterable[tuple[int, int]] = ()) -> list[Segment]:
+    """Cut a video into segments of about `target` of its `cost`, without the PTS ranges that are `done`.
+
+    Every segment begins and ends at one of the video's cuts, so that the result of a run does not depend on them.
+    """
+    done = set(done)
+    ranges = _remaining(video, done)
+    if not done and (cost <= 1.5 * target or len(video.cuts) == 1):
+        return [whole(video)]
+    wanted_pts = max(1, int((video.end_pts - video.start_pts) * target / max(cost, 1e-9)))
+    bare = replace(video, cuts=())
+    found: list[Segment] = []
+    for first, last in ranges:
+        start = first
+        for cut in [c for c in video.cuts if first.pts < c.pts < last]:
+            if cut.pts - start.pts >= wanted_pts and last - cut.pts >= wanted_pts // 2:
+                found.append(Segment(bare, start, cut.pts, False))
+                start = cut
+        found.append(Segment(bare, start, last, False))
+    return found
+
+
+def _remaining(video: VideoInfo, done: Iterable[tuple[int, int]]) -> list[tuple[Cut, int]]:
+    """The gaps between the ranges that are done, each from a cut to a PTS."""
+    by_pts = {cut.pts: cut for cut in video.cuts}
+    gaps: list[tuple[Cut, int]] = []
+    position = video.start_pts
+    for start, end in [*sorted(done), (video.end_pts, video.end_pts)]:
+        if start > position:
+            gaps.append((by_pts[position], start))
+        position = max(position, end)
+    return gaps
+
+
+def units(parts: Sequence[Segment], costs: Sequence[float], target: float) -> list[Unit]:
+    """Group segments into units of about `target` CPU seconds; a part of a longer video is a unit of its own."""
+    found: list[Unit] = []
+    packed: list[Segment] = []
+    total = 0.0
+    for segment, cost in zip(parts, costs, strict=True):
+        if not segment.is_whole:
+            found.append(Unit((segment,)))
+            continue
+        if packed and (total + cost > target or len(packed) >= MAX_UNIT_VIDEOS):
+            found.append(Unit(tuple(packed)))
+            packed, total = [], 0.0
+        packed.append(segment)
+        total += cost
+    return found + ([Unit(tuple(packed))] if packed else [])
