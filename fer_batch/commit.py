@@ -1,0 +1,179 @@
+"""Commits: what a worker writes so that it is never done again, and how that is found after an interruption.
+
+Whole videos of a unit share one part file a table. A part counts once a ledger file names it, and that file is
+written last. A segment of a longer video is kept under ``work/units`` until its video is complete; its frames file is
+written after its faces file and carries the counts, so it alone says that the segment is done.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fer_batch.errors import StoppedError
+from fer_batch.plan import Segment
+from fer_batch.probe import VideoInfo
+from fer_batch.process import RunContext
+from fer_batch.schema import FACES, FRAMES, VIDEOS, with_metadata
+from fer_batch.store import Run, sort_keys, write_table
+from fer_batch.tables import Detections, FinalVideo, final_video, ledger_table
+
+_COUNTS = b"fer_batch_segment"
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What some ledger rows add up to."""
+
+    ok: int = 0
+    partial: int = 0
+    failed: int = 0
+    frames: int = 0
+    faces: int = 0
+    tracks: int = 0
+    media_ms: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
+
+    @property
+    def videos(self) -> int:
+        """Videos that are done, well or not."""
+        return self.ok + self.partial + self.failed
+
+    @classmethod
+    def of(cls, ledger: pa.Table) -> Counts:
+        """Counts of a ledger table."""
+        statuses = dict(zip(*np_counts(ledger["status"]), strict=True))
+        sums = [pc.sum(ledger[name]).as_py() or 0 for name in ("n_sampled", "n_faces", "n_tracks", "duration_ms")]
+        return cls(statuses.get("ok", 0), statuses.get("partial", 0), statuses.get("failed", 0), *sums)
+
+
+def np_counts(column: pa.ChunkedArray) -> tuple[list[str], list[int]]:
+    """Distinct values of a column and how often each occurs."""
+    counted = pc.value_counts(column)
+    return counted.field("values").to_pylist(), counted.field("counts").to_pylist()
+
+
+def create_folders(path: Path) -> None:
+    """Make a run's folders.
+
+    Raises:
+        StoppedError: they cannot be made.
+    """
+    for name in ("faces", "frames", "report", "work/ledger", "work/units"):
+        try:
+            (path / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoppedError(
+                f"cannot make the folder {path / name}: {error.strerror}; choose another --out"
+            ) from error
+
+
+def commit_rows(path: Path, name: str, rows: list[dict[str, Any]], metadata: dict[str, str]) -> Counts:
+    """Add rows to the ledger, in a file of their own that sorts after all that were written before."""
+    table = ledger_table(rows, with_metadata(VIDEOS, metadata))
+    write_table(path / "work" / "ledger" / f"{time.time_ns():020d}-{name}.parquet", table)
+    return Counts.of(table)
+
+
+def commit_videos(context: RunContext, name: str, videos: list[FinalVideo], failed: list[dict[str, Any]]) -> Counts:
+    """Write complete videos: their rows in one part a table, then the ledger's rows."""
+    if videos:
+        for folder, schema, tables in (
+            ("faces", FACES, [video.faces for video in videos]),
+            ("frames", FRAMES, [video.frames for video in videos]),
+        ):
+            joined = pa.concat_tables(tables).sort_by([(key, "ascending") for key in sort_keys(schema)])
+            write_table(context.path / folder / part_name(name), _cast(joined, with_metadata(schema, context.metadata)))
+    return commit_rows(context.path, name, [video.ledger for video in videos] + failed, context.metadata)
+
+
+def part_name(name: str) -> str:
+    """File name of a part."""
+    return f"part-{name}.parquet"
+
+
+def commit_segment(context: RunContext, segment: Segment, found: Detections) -> None:
+    """Keep one segment of a longer video until the others are done."""
+    folder = context.path / "work" / "units" / segment.video.video_id
+    folder.mkdir(parents=True, exist_ok=True)
+    counts = {
+        "start_pts": segment.start.pts,
+        "end_pts": segment.end_pts,
+        "n_frames": found.n_frames,
+        "n_decoded": found.n_decoded,
+        "broken_at_ms": found.broken_at_ms,
+        "wall_s": found.wall_s,
+    }
+    stem = f"{segment.start.pts}_{segment.end_pts}"
+    write_table(folder / f"{stem}.faces.parquet", found.faces)
+    metadata = {**(found.frames.schema.metadata or {}), _COUNTS: json.dumps(counts).encode()}
+    write_table(folder / f"{stem}.frames.parquet", found.frames.replace_schema_metadata(metadata))
+
+
+def committed_segments(path: Path, video_id: str) -> list[tuple[int, int]]:
+    """PTS ranges of a video that are done already."""
+    return [(counts["start_pts"], counts["end_pts"]) for _, counts in _segment_files(path, video_id)]
+
+
+def commit_long_video(context: RunContext, video: VideoInfo) -> Counts:
+    """Join the committed segments of a video into its final rows."""
+    parts = []
+    for frames_file, counts in _segment_files(context.path, video.video_id):
+        faces_file = frames_file.with_name(frames_file.name.replace(".frames.", ".faces."))
+        extra = {name: counts[name] for name in ("n_frames", "n_decoded", "broken_at_ms", "wall_s")}
+        parts.append(Detections(pq.read_table(faces_file), pq.read_table(frames_file), **extra))
+    name = video.video_id
+    final = final_video(video, parts, context.config, part_name(name))
+    counted = commit_videos(context, name, [final], [])
+    shutil.rmtree(context.path / "work" / "units" / video.video_id)
+    return counted
+
+
+def _segment_files(path: Path, video_id: str) -> list[tuple[Path, dict[str, Any]]]:
+    """The frames files of a video's committed segments with their counts, by time."""
+    files = (path / "work" / "units" / video_id).glob("*.frames.parquet")
+    found = [(file, json.loads(pq.read_schema(file).metadata[_COUNTS])) for file in files]
+    return sorted(found, key=lambda item: int(item[1]["start_pts"]))
+
+
+def compact(run: Run, metadata: dict[str, str]) -> pa.Table:
+    """Make ``videos.parquet`` of the ledger's files and drop rows of the tables that no ledger row stands for.
+
+    Such rows are left by a file whose content changed, or by a worker that died between two writes. Returns the
+    ledger.
+    """
+    ledger = run.videos()
+    write_table(run.ledger, _cast(ledger, with_metadata(VIDEOS, metadata)))
+    wanted: dict[str, set[str]] = {}
+    for part, video_id in zip(ledger["part"].to_pylist(), ledger["video_id"].to_pylist(), strict=True):
+        if part is not None:
+            wanted.setdefault(part, set()).add(video_id)
+    for folder in (run.faces_dir, run.frames_dir):
+        for file in folder.glob("*.parquet"):
+            _keep_rows(file, wanted.get(file.name, set()))
+    return ledger
+
+
+def _keep_rows(file: Path, video_ids: set[str]) -> None:
+    if not video_ids:
+        os.unlink(file)
+        return
+    present = set(pc.unique(pq.read_table(file, columns=["video_id"])["video_id"]).to_pylist())
+    if not present <= video_ids:
+        table = pq.read_table(file)
+        write_table(file, table.filter(pc.is_in(table["video_id"], pa.array(sorted(video_ids)))))
+
+
+def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    return table.select(schema.names).cast(schema)

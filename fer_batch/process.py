@@ -1,0 +1,222 @@
+"""The way of a segment: decode, detect, align, score. Plain code that runs in a worker, a test or a notebook alike."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from fer_batch.align import crop_face, sharpness
+from fer_batch.config import RunConfig
+from fer_batch.decode import FrameSample, SegmentReader
+from fer_batch.detect import Face, FaceDetector
+from fer_batch.errors import VideoError
+from fer_batch.plan import Segment
+
+BATCH = 32
+"""Crops sent to a model at a time."""
+
+MAX_IN_FLIGHT = 4
+"""Batches that a worker may have sent without having their scores: decoding and scoring overlap, memory stays flat."""
+
+
+class Scores(Protocol):
+    """Where crops go to be scored: a model in this process, or actors elsewhere."""
+
+    def submit(self, crops: np.ndarray) -> Any:
+        """Send crops, uint8 (n, size, size, channels); returns a ticket at once."""
+
+    def result(self, ticket: Any) -> np.ndarray:
+        """Wait for the probabilities, float32 (n, 7), of the crops sent with this ticket."""
+
+
+@dataclass(frozen=True)
+class CropSpec:
+    """How the model wants its faces; see :func:`fer_batch.align.crop_face`."""
+
+    template: np.ndarray
+    size: int
+    channels: int
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What a worker must know of the run it works for.
+
+    Attributes:
+        path: the run's folder.
+        config: what is asked.
+        detector: file with the detector's weights.
+        crop: what the model expects.
+        metadata: goes into the metadata of every table.
+    """
+
+    path: Path
+    config: RunConfig
+    detector: Path
+    crop: CropSpec
+    metadata: dict[str, str]
+
+
+@dataclass
+class Seconds:
+    """Where a worker's time went, by stage."""
+
+    decode: float = 0.0
+    detect: float = 0.0
+    align: float = 0.0
+    score_wait: float = 0.0
+    write: float = 0.0
+
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        """Add the time spent inside the `with` block to `stage`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            setattr(self, stage, getattr(self, stage) + time.perf_counter() - start)
+
+
+@dataclass(frozen=True)
+class SampledFrame:
+    """A sample with the faces found in it; `reason` says why there are none."""
+
+    frame_index: int
+    timestamp_ms: int
+    duration_ms: int
+    reason: str | None
+    faces: tuple[Face, ...] = ()
+    sharpness: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class SegmentResult:
+    """What was found in a segment.
+
+    Attributes:
+        segment: what was looked at.
+        samples: its samples in order.
+        probabilities: float32 (faces of all samples, 7), in the order of the faces.
+        n_frames, n_decoded: frames of the segment and how many were decoded.
+        broken_at_ms: where damage begins, None if there is none.
+        wall_s: time spent on it.
+        error: set when the segment's video turned out to be unusable; then there is nothing else.
+    """
+
+    segment: Segment
+    samples: list[SampledFrame]
+    probabilities: np.ndarray
+    n_frames: int
+    n_decoded: int
+    broken_at_ms: int | None
+    wall_s: float
+    error: VideoError | None = None
+
+
+@dataclass
+class Batcher:
+    """Gathers crops into batches and keeps a bounded number of them on their way.
+
+    Crops of several segments share batches, so that short videos do not cost a model call each.
+    """
+
+    scores: Scores
+    seconds: Seconds
+    n_crops: int = 0
+    _waiting: list[np.ndarray] = field(default_factory=list)
+    _in_flight: deque[Any] = field(default_factory=deque)
+    _done: list[np.ndarray] = field(default_factory=list)
+
+    def add(self, crop: np.ndarray) -> None:
+        """Queue one crop, uint8 (size, size, channels)."""
+        self._waiting.append(crop)
+        self.n_crops += 1
+        if len(self._waiting) == BATCH:
+            self._send()
+
+    def finish(self) -> np.ndarray:
+        """The probabilities of all crops added, float32 (n, 7), in that order."""
+        if self._waiting:
+            self._send()
+        while self._in_flight:
+            self._receive()
+        return np.concatenate(self._done) if self._done else np.empty((0, 7), np.float32)
+
+    def _send(self) -> None:
+        while len(self._in_flight) >= MAX_IN_FLIGHT:
+            self._receive()
+        self._in_flight.append(self.scores.submit(np.stack(self._waiting)))
+        self._waiting = []
+
+    def _receive(self) -> None:
+        with self.seconds.measure("score_wait"):
+            self._done.append(self.scores.result(self._in_flight.popleft()))
+
+
+def process_segments(
+    segments: tuple[Segment, ...], context: RunContext, detector: FaceDetector, scores: Scores, seconds: Seconds
+) -> list[SegmentResult]:
+    """Look at all samples of some segments. A video that cannot be used becomes a result with its error."""
+    batcher = Batcher(scores, seconds)
+    found = []
+    for segment in segments:
+        start, first_crop = time.perf_counter(), batcher.n_crops
+        reader = SegmentReader(segment, context.config.sampling)
+        samples: list[SampledFrame] = []
+        error = None
+        try:
+            samples.extend(
+                _look(sample, context, detector, batcher, seconds) for sample in _timed(iter(reader), seconds)
+            )
+        except VideoError as video_error:
+            error, samples = video_error, []
+        found.append((reader, samples, first_crop, batcher.n_crops, time.perf_counter() - start, error))
+    probabilities = batcher.finish()
+    return [
+        SegmentResult(
+            reader.segment,
+            samples,
+            probabilities[first:last] if error is None else probabilities[:0],
+            reader.n_frames,
+            reader.n_decoded,
+            reader.broken_at_ms,
+            wall_s,
+            error,
+        )
+        for reader, samples, first, last, wall_s, error in found
+    ]
+
+
+def _look(
+    sample: FrameSample, context: RunContext, detector: FaceDetector, batcher: Batcher, seconds: Seconds
+) -> SampledFrame:
+    if sample.image is None:
+        return SampledFrame(sample.frame_index, sample.timestamp_ms, sample.duration_ms, "decode_error")
+    with seconds.measure("detect"):
+        faces, n_too_small = detector(sample.image)
+    sharp = []
+    with seconds.measure("align"):
+        for face in faces:
+            crop = crop_face(
+                sample.image, face.landmarks, context.crop.template, context.crop.size, context.crop.channels
+            )
+            sharp.append(sharpness(crop))
+            batcher.add(crop)
+    reason = None if faces else "too_small" if n_too_small else "no_face"
+    return SampledFrame(sample.frame_index, sample.timestamp_ms, sample.duration_ms, reason, tuple(faces), tuple(sharp))
+
+
+def _timed(samples: Iterator[FrameSample], seconds: Seconds) -> Iterator[FrameSample]:
+    while True:
+        with seconds.measure("decode"):
+            sample = next(samples, None)
+        if sample is None:
+            return
+        yield sample

@@ -1,0 +1,226 @@
+"""From what was found to table rows: detections of a segment, final rows of a video, rows of the ledger."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fer_batch.config import RunConfig
+from fer_batch.errors import VideoError
+from fer_batch.plan import sampled_window_ms
+from fer_batch.probe import VideoInfo
+from fer_batch.process import SampledFrame, SegmentResult
+from fer_batch.sampling import fill_durations
+from fer_batch.schema import EMOTIONS, FACES, FRAMES, LANDMARKS, PROBABILITIES, VIDEOS
+from fer_batch.track import assign_tracks
+
+
+@dataclass(frozen=True)
+class Detections:
+    """A segment's samples and faces as tables, before the video's tracks are known.
+
+    Attributes:
+        faces: columns of :data:`fer_batch.schema.FACES`; `track_id` is 0.
+        frames: columns of :data:`fer_batch.schema.FRAMES`.
+        n_frames, n_decoded, broken_at_ms, wall_s: see :class:`fer_batch.process.SegmentResult`.
+    """
+
+    faces: pa.Table
+    frames: pa.Table
+    n_frames: int
+    n_decoded: int
+    broken_at_ms: int | None
+    wall_s: float
+
+
+@dataclass(frozen=True)
+class FinalVideo:
+    """A video's rows, ready to be written."""
+
+    faces: pa.Table
+    frames: pa.Table
+    ledger: dict[str, Any]
+
+
+def detections(result: SegmentResult) -> Detections:
+    """The tables of one segment."""
+    video_id = result.segment.video.video_id
+    return Detections(
+        _faces_table(video_id, result.samples, result.probabilities),
+        _frames_table(video_id, result.samples, result.probabilities),
+        result.n_frames,
+        result.n_decoded,
+        result.broken_at_ms,
+        result.wall_s,
+    )
+
+
+def final_video(video: VideoInfo, parts: list[Detections], config: RunConfig, part_name: str) -> FinalVideo:
+    """Join a video's segments, in order, and number its tracks.
+
+    Args:
+        video: the video.
+        parts: all of its segments' detections, by time.
+        config: for the tracker and the sampled range.
+        part_name: file that the rows will be written to.
+    """
+    faces = pa.concat_tables([part.faces for part in parts])
+    frames = pa.concat_tables([part.frames for part in parts])
+    end_ms = config.sampling.start_ms + sampled_window_ms(video, config.sampling)
+    durations = fill_durations(frames["timestamp_ms"].to_pylist(), frames["duration_ms"].to_pylist(), end_ms)
+    frames = _replace(frames, "duration_ms", pa.array(durations, pa.int32()))
+    of_frame = pc.index_in(faces["frame_index"], frames["frame_index"].combine_chunks())
+    faces = _replace(faces, "duration_ms", frames["duration_ms"].take(of_frame))
+    boxes = np.column_stack([faces[name].to_numpy() for name in ("x", "y", "w", "h")]).astype(np.float64)
+    tracks = assign_tracks(faces["timestamp_ms"].to_numpy(), boxes, config.tracking)
+    faces = _replace(faces, "track_id", pa.array(tracks, pa.int32()))
+    return FinalVideo(faces, frames, _ledger_row(video, parts, faces, frames, part_name))
+
+
+def failed_row(path: Path, error: VideoError, video: VideoInfo | None = None) -> dict[str, Any]:
+    """The ledger's row for a file that could not be processed."""
+    row = {**_path_columns(path), "status": "failed", "error_code": error.code, "error": error.message}
+    if video is not None:
+        return {**_video_columns(video), **row}
+    try:
+        status = os.stat(path)
+    except OSError:
+        return row
+    return {**row, "size_bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+
+
+def ledger_table(rows: list[dict[str, Any]], schema: pa.Schema = VIDEOS) -> pa.Table:
+    """Rows of the ledger as a table; columns that a row lacks are null."""
+    columns = {name: [row.get(name) for row in rows] for name in schema.names}
+    return pa.table(columns, schema=schema)
+
+
+def path_text(path: Path) -> str:
+    r"""A path as text; bytes that are not UTF-8 are written as \\xNN."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def file_columns(video: VideoInfo) -> dict[str, Any]:
+    """The ledger's columns on the file itself, not on its content."""
+    return {**_path_columns(video.path), "size_bytes": video.size_bytes, "mtime_ns": video.mtime_ns}
+
+
+def _path_columns(path: Path) -> dict[str, Any]:
+    raw = os.fsencode(path)
+    is_utf8 = path_text(path).encode() == raw
+    return {"path": path_text(path), "path_bytes": None if is_utf8 else raw}
+
+
+def _video_columns(video: VideoInfo) -> dict[str, Any]:
+    same = ("video_id", "container", "codec", "width", "height", "rotation", "is_vfr")
+    return {
+        **file_columns(video),
+        **{name: getattr(video, name) for name in same},
+        "duration_ms": video.duration_ms,
+        "avg_fps": video.avg_fps,
+        "n_frames": video.n_frames,
+        "broken_at_ms": video.broken_at_ms,
+    }
+
+
+def _ledger_row(
+    video: VideoInfo, parts: list[Detections], faces: pa.Table, frames: pa.Table, part_name: str
+) -> dict[str, Any]:
+    breaks = [at for at in (video.broken_at_ms, *(part.broken_at_ms for part in parts)) if at is not None]
+    lost = pc.sum(pc.equal(frames["reason"], "decode_error")).as_py() or 0
+    with_face = pc.greater(frames["n_faces"], 0)
+    row = {
+        **_video_columns(video),
+        "status": "ok",
+        "n_frames": video.n_frames if video.timing == "packets" else sum(part.n_frames for part in parts),
+        "n_decoded": sum(part.n_decoded for part in parts),
+        "n_sampled": len(frames),
+        "n_with_face": pc.sum(with_face).as_py() or 0,
+        "n_faces": len(faces),
+        "n_tracks": pc.max(faces["track_id"]).as_py() or 0,
+        "sampled_ms": pc.sum(frames["duration_ms"]).as_py() or 0,
+        "with_face_ms": pc.sum(frames.filter(with_face)["duration_ms"]).as_py() or 0,
+        "broken_at_ms": min(breaks, default=None),
+        "wall_s": sum(part.wall_s for part in parts),
+        "part": part_name,
+    }
+    if len(frames) and lost == len(frames):
+        return {
+            **row,
+            "status": "failed",
+            "error_code": "undecodable",
+            "error": f"none of the {lost} sampled frames could be decoded: the data is damaged",
+        }
+    if breaks:
+        at = min(breaks)
+        what = "is cut short or damaged" if not lost else f"is damaged, {lost} of {len(frames)} samples are lost"
+        return {
+            **row,
+            "status": "partial",
+            "error_code": "damaged",
+            "error": f"the file {what}; first at {at // 60000}:{at % 60000 / 1000:06.3f}. What decodes was kept",
+        }
+    return row
+
+
+def _faces_table(video_id: str, samples: list[SampledFrame], probabilities: np.ndarray) -> pa.Table:
+    rows = [(sample, i, face) for sample in samples for i, face in enumerate(sample.faces)]
+    count = len(rows)
+    numbers = np.array(
+        [
+            [*face.box, face.score, *face.landmarks.ravel(), face.yaw, face.roll, face.size, sample.sharpness[i]]
+            for sample, i, face in rows
+        ],
+        np.float32,
+    ).reshape(count, 19)
+    points = [f"{point}_{axis}" for point in LANDMARKS for axis in "xy"]
+    names = ["x", "y", "w", "h", "det_score", *points, "yaw", "roll", "face_size", "sharpness"]
+    best = probabilities.argmax(axis=1).astype(np.int8) if count else np.empty(0, np.int8)
+    happy, neutral = EMOTIONS.index("happy"), EMOTIONS.index("neutral")
+    negative = [EMOTIONS.index(name) for name in ("angry", "disgust", "fear", "sad")]
+    columns: dict[str, Any] = {
+        "video_id": [video_id] * count,
+        "frame_index": [sample.frame_index for sample, _, _ in rows],
+        "timestamp_ms": [sample.timestamp_ms for sample, _, _ in rows],
+        "duration_ms": [sample.duration_ms for sample, _, _ in rows],
+        "face_index": [i for _, i, _ in rows],
+        "track_id": [0] * count,
+        **dict(zip(names, numbers.T, strict=True)),
+        **dict(zip(PROBABILITIES, probabilities.T, strict=True)),
+        "emotion": pa.DictionaryArray.from_arrays(pa.array(best), pa.array(EMOTIONS)),
+        "confidence": probabilities.max(axis=1) if count else probabilities[:, 0],
+        # The form that FaceReader made known, here on probabilities, not on intensities.
+        "valence": probabilities[:, happy] - probabilities[:, negative].max(axis=1),
+        "expressiveness": 1 - probabilities[:, neutral],
+    }
+    return pa.table({name: columns[name] for name in FACES.names}, schema=FACES)
+
+
+def _frames_table(video_id: str, samples: list[SampledFrame], probabilities: np.ndarray) -> pa.Table:
+    counts = np.array([len(sample.faces) for sample in samples], np.int64)
+    ends = np.cumsum(counts)
+    means = [probabilities[end - n : end].mean(axis=0) if n else None for n, end in zip(counts, ends, strict=True)]
+    columns: dict[str, Any] = {
+        "video_id": [video_id] * len(samples),
+        "frame_index": [sample.frame_index for sample in samples],
+        "timestamp_ms": [sample.timestamp_ms for sample in samples],
+        "duration_ms": [sample.duration_ms for sample in samples],
+        "n_faces": counts,
+        **{
+            name: pa.array([None if mean is None else mean[i] for mean in means], pa.float32())
+            for i, name in enumerate(PROBABILITIES)
+        },
+        "reason": [sample.reason for sample in samples],
+    }
+    return pa.table({name: columns[name] for name in FRAMES.names}, schema=FRAMES)
+
+
+def _replace(table: pa.Table, name: str, values: pa.Array | pa.ChunkedArray) -> pa.Table:
+    position = table.schema.get_field_index(name)
+    return table.set_column(position, table.schema.field(position), values)

@@ -1,0 +1,95 @@
+"""What a worker does: probe files, process a unit and commit it, join a long video."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from fer_batch.commit import Counts, commit_rows, commit_segment, commit_videos, part_name
+from fer_batch.config import Detection
+from fer_batch.detect import FaceDetector
+from fer_batch.errors import VideoError
+from fer_batch.plan import Segment, Unit
+from fer_batch.probe import VideoInfo, probe
+from fer_batch.process import RunContext, Scores, Seconds, process_segments
+from fer_batch.tables import detections, failed_row, final_video
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What probing some files found: videos, and the count of those entered in the ledger as failed."""
+
+    videos: list[VideoInfo]
+    failed: Counts
+    failures: list[tuple[Path, str]]
+
+
+@dataclass(frozen=True)
+class UnitDone:
+    """What came of a unit.
+
+    Attributes:
+        counts: of the videos that it completed.
+        seconds: where the time went.
+        n_frames, n_faces: sampled in this unit.
+        failures: videos that failed, with the reason; `dropped` are those of which other segments are still to come.
+    """
+
+    counts: Counts
+    seconds: Seconds
+    n_frames: int
+    n_faces: int
+    failures: list[tuple[Path, str]]
+    dropped: list[Segment]
+
+
+def probe_files(paths: list[Path], context: RunContext) -> Probed:
+    """Probe some files; those that are no usable video go into the ledger."""
+    videos: list[VideoInfo] = []
+    rows, failures = [], []
+    for path in paths:
+        try:
+            videos.append(probe(path))
+        except VideoError as error:
+            rows.append(failed_row(path, error))
+            failures.append((path, f"{error.code}: {error}"))
+    counts = commit_rows(context.path, "probe", rows, context.metadata) if rows else Counts()
+    return Probed(videos, counts, failures)
+
+
+def do_unit(unit: Unit, context: RunContext, scores: Scores) -> UnitDone:
+    """Process and commit a unit."""
+    seconds = Seconds()
+    results = process_segments(
+        unit.segments, context, _detector(context.detector, context.config.detection), scores, seconds
+    )
+    finals, failed, failures, dropped = [], [], [], []
+    with seconds.measure("write"):
+        for result in results:
+            segment = result.segment
+            if result.error is not None:
+                failed.append(failed_row(segment.video.path, result.error, segment.video))
+                failures.append((segment.video.path, f"{result.error.code}: {result.error}"))
+                if not segment.is_whole:
+                    dropped.append(segment)
+            elif segment.is_whole:
+                part = part_name(unit.unit_id)
+                finals.append(final_video(segment.video, [detections(result)], context.config, part))
+            else:
+                commit_segment(context, segment, detections(result))
+        counts = commit_videos(context, unit.unit_id, finals, failed) if finals or failed else Counts()
+    return UnitDone(
+        counts,
+        seconds,
+        sum(len(result.samples) for result in results),
+        sum(len(result.probabilities) for result in results),
+        failures,
+        dropped,
+    )
+
+
+@lru_cache(maxsize=2)
+def _detector(weights: Path, settings: Detection) -> FaceDetector:
+    """A worker process keeps its detector from unit to unit."""
+    return FaceDetector(weights, settings)
