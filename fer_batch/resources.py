@@ -1,0 +1,134 @@
+"""How a run spreads over the machine: how many workers and models, and what each may use."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from fer_batch.config import Resources
+from fer_batch.errors import RefusedError
+
+GB = 1000**3
+
+BASE_BYTES = int(0.75 * GB)
+"""Ray's own processes and the driver, measured."""
+
+WORKER_BYTES = int(0.35 * GB)
+"""A worker that decodes 1080p, measured."""
+
+ACTOR_BYTES = int(0.9 * GB)
+"""A model actor with TensorFlow, measured."""
+
+STORE_BYTES = 200 * 1000**2
+"""Ray's object store: it only ever holds crops on their way to a model."""
+
+MIN_STORE_BYTES = 80 * 1000**2
+"""Ray refuses a smaller object store."""
+
+CPUS_PER_ACTOR = 8
+"""On CPU one model serves this many cores; more models would mostly cost memory."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What is started, and Ray's logical share of each.
+
+    Attributes:
+        cpus: cores used in all.
+        workers, actors: how many.
+        worker_cpus, actor_cpus: logical CPUs of each. Together never more than `cpus`: an actor holds its share for
+            life, and workers that find none left would wait for ever.
+        actor_gpus: GPUs of each actor, may be a fraction.
+        actor_threads: threads of a model on CPU. All cores: whichever of decoding and scoring has more to do gets
+            more of them from the operating system.
+        store_bytes: size of the object store.
+    """
+
+    cpus: int
+    workers: int
+    actors: int
+    worker_cpus: float
+    actor_cpus: float
+    actor_gpus: float
+    actor_threads: int
+    store_bytes: int
+
+    def describe(self) -> str:
+        """One line for the log and `--dry-run`."""
+        gpu = f", {self.actor_gpus:g} GPU each" if self.actor_gpus else ""
+        return (
+            f"{_count(self.workers, 'worker')} and {_count(self.actors, 'model')}{gpu} on {_count(self.cpus, 'core')}"
+        )
+
+
+def usable_cpus() -> int:
+    """Cores that this process may use: its affinity, and the limit of its container."""
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return affinity
+    return affinity if quota == "max" else max(1, min(affinity, math.ceil(int(quota) / int(period))))
+
+
+def local_gpus() -> int:
+    """GPUs that NVIDIA's driver shows on this machine and CUDA_VISIBLE_DEVICES does not hide."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))
+
+
+def shared_memory_bytes() -> int | None:
+    """Free bytes of /dev/shm, where Ray keeps its objects; None where there is none, as on macOS."""
+    try:
+        status = os.statvfs("/dev/shm")  # noqa: S108 - asked for its size only
+    except OSError:
+        return None
+    return status.f_bavail * status.f_frsize
+
+
+def place(asked: Resources, cpus: int, gpus: float) -> Placement:
+    """Spread a run over `cpus` cores and `gpus` GPUs.
+
+    Raises:
+        RefusedError: it can never fit; the message gives the sums.
+    """
+    if asked.cpus is not None and asked.cpus > cpus:
+        raise RefusedError(f"--cpus {asked.cpus} asked, but there are {cpus}; ask for at most {cpus}")
+    if asked.gpus is not None and asked.gpus > gpus:
+        raise RefusedError(f"--gpus {asked.gpus:g} asked, but there are {gpus:g}; ask for at most {gpus:g}")
+    used = asked.cpus or cpus
+    used_gpus = gpus if asked.gpus is None else asked.gpus
+    actors = asked.actors or (max(1, int(used_gpus)) if used_gpus else math.ceil(used / CPUS_PER_ACTOR))
+    workers = asked.workers or used
+    store = STORE_BYTES
+    if asked.memory is not None:
+        fixed = BASE_BYTES + store + actors * ACTOR_BYTES
+        fitting = (asked.memory - fixed) // WORKER_BYTES
+        if fitting < (asked.workers or 1):
+            wanted = asked.workers or 1
+            need = fixed + wanted * WORKER_BYTES
+            raise RefusedError(
+                f"--memory {asked.memory / GB:.1f} GB is too little: Ray {(BASE_BYTES + store) / GB:.2f} GB + "
+                f"{_count(actors, 'model')} x {ACTOR_BYTES / GB:.2f} GB + {_count(wanted, 'worker')} x "
+                f"{WORKER_BYTES / GB:.2f} GB = {need / GB:.2f} GB"
+            )
+        workers = min(workers, int(fitting))
+    # Half of the logical CPUs for either kind: they only decide what Ray starts, not how much it may compute.
+    return Placement(
+        cpus=used,
+        workers=workers,
+        actors=actors,
+        worker_cpus=round(used / 2 / workers, 4),
+        actor_cpus=math.floor(used / 2 / actors * 1e4) / 1e4,
+        actor_gpus=round(used_gpus / actors, 4) if used_gpus < actors else float(int(used_gpus / actors)),
+        actor_threads=max(1, used // actors),
+        store_bytes=store,
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

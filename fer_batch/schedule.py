@@ -1,0 +1,112 @@
+"""What the driver still has to do: which videos wait, how they are cut into units, what is tried again.
+
+Knows nothing of Ray and does no work itself, so every rule here can be tested on its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from fer_batch.config import RunConfig
+from fer_batch.plan import MIN_UNIT_COST_S, UNIT_COST_S, Segment, Unit, cost_s, segments, units
+from fer_batch.probe import VideoInfo
+
+MAX_ATTEMPTS = 3
+"""How often a unit whose worker dies is tried before its video fails."""
+
+
+@dataclass
+class Schedule:
+    """Keeps ids and counts only, besides the videos that wait for a worker.
+
+    Attributes:
+        config: for the estimate of costs.
+        workers: units are made so small that each worker has at least two.
+        committed: tells the PTS ranges of a video that an earlier run committed.
+        known_ids: ids of videos that are done or scheduled.
+        duplicates: files with the content of another, to be entered in the ledger when that one is done.
+        media_ms: length of all videos that were scheduled.
+    """
+
+    config: RunConfig
+    workers: int
+    committed: Callable[[str], list[tuple[int, int]]]
+    known_ids: set[str] = field(default_factory=set)
+    duplicates: list[VideoInfo] = field(default_factory=list)
+    media_ms: int = 0
+    kept_ms: int = 0
+    _waiting: list[tuple[VideoInfo, float]] = field(default_factory=list)
+    _ready: list[Unit] = field(default_factory=list)
+    _open: dict[str, tuple[VideoInfo, set[int]]] = field(default_factory=dict)
+    _complete: list[VideoInfo] = field(default_factory=list)
+
+    def add(self, video: VideoInfo) -> None:
+        """Take on a video that was probed."""
+        if video.video_id in self.known_ids:
+            self.duplicates.append(video)
+            return
+        self.known_ids.add(video.video_id)
+        self._waiting.append((video, cost_s(video, self.config)))
+        self.media_ms += video.duration_ms
+
+    def next_unit(self, all_found: bool) -> Unit | None:
+        """The unit to do next; None if there is none, or if it is better to wait until more is known.
+
+        Args:
+            all_found: no further videos will be added.
+        """
+        if not self._ready:
+            total = sum(cost for _, cost in self._waiting)
+            share = total / (2 * self.workers)
+            if self._waiting and (all_found or share >= UNIT_COST_S):
+                self._cut(min(UNIT_COST_S, max(MIN_UNIT_COST_S, share)))
+        return self._ready.pop(0) if self._ready else None
+
+    def next_complete(self) -> VideoInfo | None:
+        """A video whose segments are all committed and wait to be joined."""
+        return self._complete.pop() if self._complete else None
+
+    def done(self, unit: Unit) -> None:
+        """A unit is committed."""
+        for segment in unit.segments:
+            video, missing = self._open.get(segment.video.video_id, (None, set()))
+            missing.discard(segment.start.pts)
+            if video is not None and not missing:
+                del self._open[video.video_id]
+                self._complete.append(video)
+
+    def lost(self, unit: Unit) -> list[VideoInfo]:
+        """The worker of a unit died. It is scheduled again; returns the videos that are given up instead.
+
+        Of a unit of several videos each is tried on its own, so that only the guilty one fails.
+        """
+        if len(unit.segments) > 1 or unit.attempt + 1 < MAX_ATTEMPTS:
+            self._ready = unit.divided() + self._ready
+            return []
+        self.drop(unit.segments[0])
+        return [unit.segments[0].video]
+
+    def drop(self, segment: Segment) -> None:
+        """Forget a video that failed: what is left of it is not worth doing."""
+        video_id = segment.video.video_id
+        self._open.pop(video_id, None)
+        self._ready = [u for u in self._ready if all(s.video.video_id != video_id for s in u.segments)]
+
+    def _cut(self, target: float) -> None:
+        parts: list[Segment] = []
+        costs: list[float] = []
+        for video, cost in self._waiting:
+            done = self.committed(video.video_id)
+            cut = segments(video, cost, target, done)
+            if cut == [] or not cut[0].is_whole:
+                bare = replace(video, cuts=())
+                self.kept_ms += video.duration_ms - sum(segment.duration_ms for segment in cut)
+                if cut:
+                    self._open[video.video_id] = (bare, {segment.start.pts for segment in cut})
+                else:
+                    self._complete.append(bare)
+            parts += cut
+            costs += [cost * segment.duration_ms / max(1, video.duration_ms) for segment in cut]
+        self._waiting = []
+        self._ready += units(parts, costs, target)
