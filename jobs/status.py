@@ -1,0 +1,70 @@
+"""``fer-batch status`` and ``fer-batch report``: look at a run, also while it goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from fer_batch.store import Run
+from jobs.run import Pages
+from jobs.values import clock
+
+ROWS = 40
+"""Videos shown at a terminal without --all: failures come first."""
+
+
+def status(
+    path: Annotated[Path, typer.Argument(metavar="RUN", help="The --out of a run.")],
+    everything: Annotated[bool, typer.Option("--all", help="Show every video, not only the first few.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show the state and the ledger of a run, also while it goes on."""
+    run = Run(path)
+    ledger = run.videos().select(
+        ["path", "video_id", "status", "error_code", "error", "duration_ms", "n_sampled", "n_faces", "n_tracks"]
+    )
+    rows: list[dict[str, Any]] = sorted(
+        ledger.to_pylist(), key=lambda row: (("failed", "partial", "ok").index(row["status"]), row["path"])
+    )
+    info = run.info
+    if as_json:
+        counts = {name: sum(row["status"] == name for row in rows) for name in ("ok", "partial", "failed")}
+        print(json.dumps({"state": info["state"], "updated": info.get("updated"), "counts": counts, "videos": rows}))
+        return
+    console = Console()
+    console.print(_summary(info, rows), markup=False, highlight=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("video", "status", "length", "samples", "faces", "tracks"):
+        table.add_column(name, justify="left" if name in ("video", "status") else "right", overflow="fold")
+    for row in rows if everything else rows[:ROWS]:
+        reason = f": {row['error_code']}. {row['error']}" if row["error_code"] else ""
+        table.add_row(
+            escape(Path(row["path"]).name),
+            escape(row["status"] + reason),
+            clock(row["duration_ms"]),
+            *("-" if row[name] is None else str(row[name]) for name in ("n_sampled", "n_faces", "n_tracks")),
+        )
+    console.print(table)
+    if len(rows) > ROWS and not everything:
+        console.print(f"... and {len(rows) - ROWS} more; --all shows them", markup=False)
+
+
+def report(
+    path: Annotated[Path, typer.Argument(metavar="RUN", help="The --out of a run.")],
+    pages: Annotated[Pages, typer.Option("--pages", help="Which pages to build.")] = "full",
+) -> None:
+    """Build the pages of a run again, from its tables alone."""
+    from reports import build
+
+    Console().print(f"report: {build(Run(path), pages=pages)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _summary(info: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    counted = ", ".join(f"{sum(row['status'] == name for row in rows)} {name}" for name in ("ok", "partial", "failed"))
+    return f"{info['state']} (since {info.get('updated', '?')}): {len(rows)} videos in the ledger, {counted}"
