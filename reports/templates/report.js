@@ -1,0 +1,110 @@
+/* Draws the figures of a page when they come near the screen, in the page's own colours, and makes the legend a switch.
+   Everything that must be readable without this script is in the HTML. */
+(function () {
+  "use strict";
+
+  var CONFIG = {
+    responsive: true,
+    displaylogo: false,
+    // Named one by one: Plotly's own choice has a button that sends the data to its cloud.
+    modeBarButtons: [["toImage"], ["zoom2d", "pan2d"], ["zoomIn2d", "zoomOut2d", "resetScale2d"]],
+  };
+  var drawn = [];
+
+  function config(box) {
+    return Object.assign({}, CONFIG, { displayModeBar: box.classList.contains("full") });
+  }
+
+  function style(name) {
+    return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  }
+
+  function colours() {
+    return {
+      "font.color": style("--text"),
+      "hoverlabel.bgcolor": style("--panel"),
+      "hoverlabel.bordercolor": style("--muted"),
+      "hoverlabel.font.color": style("--text"),
+      "modebar.bgcolor": "rgba(0,0,0,0)",
+      "modebar.color": style("--muted"),
+      "modebar.activecolor": style("--text"),
+    };
+  }
+
+  function forScreen(layout, width) {
+    layout.hoverlabel = { align: "left" };
+    if (width < 560) {
+      layout.xaxis.nticks = 5;
+    }
+    // A finger that draws over a figure wants to scroll the page, not to zoom.
+    if (window.matchMedia("(pointer: coarse)").matches) layout.dragmode = false;
+    Object.entries(colours()).forEach(function (entry) {
+      var keys = entry[0].split("."), place = layout;
+      keys.slice(0, -1).forEach(function (key) { place = place[key] = place[key] || {}; });
+      place[keys[keys.length - 1]] = entry[1];
+    });
+    return layout;
+  }
+
+  function draw(box) {
+    if (drawn.indexOf(box) >= 0 || !window.Plotly) return;
+    drawn.push(box);
+    var figure = JSON.parse(document.getElementById(box.dataset.figure).textContent);
+    box.textContent = "";
+    Plotly.newPlot(box, figure.data, forScreen(figure.layout, box.clientWidth), config(box)).then(function () {
+      box.dataset.state = "drawn";
+      applySwitches(box);
+    });
+  }
+
+  function hiddenEmotions() {
+    return Array.prototype.map.call(
+      document.querySelectorAll('.legend button[aria-pressed="false"]'),
+      function (button) { return button.dataset.emotion; });
+  }
+
+  function applySwitches(box) {
+    var hidden = hiddenEmotions(), shown = [], gone = [];
+    box.data.forEach(function (trace, index) {
+      if (trace.meta !== "emotion") return;
+      (hidden.indexOf(trace.name) >= 0 ? gone : shown).push(index);
+    });
+    if (gone.length) Plotly.restyle(box, { visible: false }, gone);
+    if (shown.length) Plotly.restyle(box, { visible: true }, shown);
+  }
+
+  function recolour() {
+    drawn.forEach(function (box) { Plotly.relayout(box, colours()); });
+  }
+
+  var boxes = Array.prototype.slice.call(document.querySelectorAll("[data-figure]"));
+  if ("IntersectionObserver" in window) {
+    var watcher = new IntersectionObserver(function (seen) {
+      seen.forEach(function (one) {
+        if (one.isIntersecting) { watcher.unobserve(one.target); draw(one.target); }
+      });
+    }, { rootMargin: "400px" });
+    boxes.forEach(function (box) { watcher.observe(box); });
+  } else {
+    boxes.forEach(draw);
+  }
+
+  document.querySelectorAll(".legend button").forEach(function (button) {
+    button.disabled = false;
+    button.addEventListener("click", function () {
+      button.setAttribute("aria-pressed", button.getAttribute("aria-pressed") === "true" ? "false" : "true");
+      drawn.forEach(applySwitches);
+    });
+  });
+
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
+  window.addEventListener("beforeprint", function () {
+    boxes.forEach(draw);
+    recolour();
+    drawn.forEach(function (box) { Plotly.relayout(box, { width: 680 }); });
+  });
+  window.addEventListener("afterprint", function () {
+    recolour();
+    drawn.forEach(function (box) { Plotly.relayout(box, { width: null, autosize: true }); });
+  });
+})();
