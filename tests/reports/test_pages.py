@@ -1,0 +1,310 @@
+"""The pages of whole runs: finished, going on, failed, empty, hostile."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import reports
+from fer_batch.errors import RefusedError
+from fer_batch.store import Run
+from reports import load, wording
+from tests.reports.synthetic import HAPPY, SAD, Sample, SyntheticRun
+
+NOTICE = "No purpose declared. Not for use on people at work or in education in the EU."
+HOSTILE = "<script>alert(1)</script>.mp4"
+QUOTED = "\"><img src=x onerror='alert(2)'> & co \u202egnp.mp4"
+
+Start = Callable[..., SyntheticRun]
+
+
+class Page(HTMLParser):
+    """What a page holds: its text as a reader sees it, its elements, its scripts."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self._text: list[str] = []
+        self._inside = ""
+        self.feed(path.read_text(encoding="utf-8"))
+        self.text = re.sub(r"\s+", " ", " ".join(self._text))  # also non-breaking spaces
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._inside = tag
+
+    def handle_endtag(self, tag: str) -> None:  # noqa: ARG002
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "script":
+            self.scripts.append(data)
+        elif self._inside != "style":
+            self._text.append(data)
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def figures_of(page: Page) -> list[dict[str, Any]]:
+    return [json.loads(text) for text in page.scripts if text.lstrip().startswith("{")]
+
+
+def test_a_run_gives_an_index_a_page_a_video_and_the_scripts(synthetic: Start) -> None:
+    run = synthetic().video("/v/a.mp4", [[(1, HAPPY)]]).video("/v/b.mp4", ["no_face"]).write()
+    index = reports.build(run)
+    made = sorted(str(path.relative_to(index.parent)) for path in index.parent.rglob("*") if path.is_file())
+    assert index == run.path / "report" / "index.html"
+    assert made == ["assets/plotly.min.js", "assets/report.js", "index.html", "videos/v0000.html", "videos/v0001.html"]
+
+
+def test_every_link_leads_to_a_file(synthetic: Start, tmp_path: Path) -> None:
+    run = synthetic().video("/v/a.mp4", [[(1, HAPPY)]]).write()
+    for out in (None, tmp_path / "else where"):
+        index = reports.build(run, out)
+        for path in index.parent.rglob("*.html"):
+            page = Page(path)
+            for link in [a["href"] for a in page.named("a")] + [s["src"] for s in page.named("script") if "src" in s]:
+                assert link
+                assert "://" not in link
+                target = (path.parent / link.partition("#")[0].replace("%20", " ")).resolve()
+                assert target.exists(), link
+
+
+def test_numbers_of_the_index(synthetic: Start) -> None:
+    samples: list[Sample] = [[(1, HAPPY)], [(1, HAPPY), (2, SAD)], "no_face", "no_face"]
+    page = Page(reports.build(synthetic().video("/v/a.mp4", samples, step_ms=30_000).write()))
+    assert "coverage: a face in 1:00" in page.text
+    assert "2:00" in page.text
+    assert "50 %" in page.text
+    assert "happy 60 %" in page.text.replace("  ", " ")
+
+
+def test_what_was_asked(synthetic: Start) -> None:
+    model = {"name": "resnet50", "sha256": "ab" * 32, "figures": {"PublicTest": {"accuracy": 0.6641}}}
+    page = Page(reports.build(synthetic(inputs=["/data/films"], model=model, state="complete").write()))
+    for words in (
+        "/data/films",
+        "2 a second",
+        "YuNet",
+        "resnet50",
+        "abababababab",
+        "66.4 % on FER2013 PublicTest",
+    ):
+        assert words in page.text
+
+
+def test_notice_without_a_purpose_on_every_page(synthetic: Start) -> None:
+    index = reports.build(synthetic(purpose=None).video("/v/a.mp4", [[(1, HAPPY)]]).write())
+    assert all(NOTICE in Page(path).text for path in (index, index.parent / "videos" / "v0000.html"))
+
+
+def test_declared_purpose_stands_instead_of_the_notice(synthetic: Start) -> None:
+    index = reports.build(synthetic(purpose="usability study").video("/v/a.mp4", [[(1, HAPPY)]]).write())
+    for path in (index, index.parent / "videos" / "v0000.html"):
+        page = Page(path)
+        assert NOTICE not in page.text
+        assert "usability study" in page.text
+
+
+def test_a_run_that_goes_on(synthetic: Start) -> None:
+    made = (
+        synthetic(state="running", counts={"files": 40})
+        .video("/v/a.mp4", [[(1, HAPPY)]])
+        .video("/v/b.mp4", ["no_face"])
+    )
+    page = Page(reports.build(made.write(going_on=True)))
+    assert "still going on" in page.text
+    assert "2 of 40 files are finished" in page.text
+    assert "a.mp4" in page.text
+    assert "videos/v0000.html" in [a["href"] for a in page.named("a")]
+
+
+def test_failures_stand_first_with_code_reason_and_remedy(synthetic: Start) -> None:
+    made = synthetic().video("/v/a.mp4", [[(1, HAPPY)]])
+    made.video("/v/b.mp4", [[(1, SAD)], "decode_error"], status="partial", error_code="damaged", error="ends early",
+               broken_at_ms=500)  # fmt: skip
+    made.failed("/v/z.mp4", "not_a_video", "z.mp4 is no video; take it out")
+    page = Page(reports.build(made.write()))
+    assert [row.get("class") for row in page.named("tr") if row.get("class")] == ["failed", "partial", "ok"]
+    assert re.search(r"not_a_video : z\.mp4 is no video; take it out", page.text)
+    assert re.search(r"damaged : ends early", page.text)
+    assert "--retry-failed" in page.text
+
+
+def test_an_empty_run(synthetic: Start) -> None:
+    page = Page(reports.build(synthetic(state="running").write()))
+    assert "No video is in the ledger yet" in page.text
+    assert not figures_of(page)
+
+
+def test_run_json_with_the_least(synthetic: Start) -> None:
+    made = synthetic().video("/v/a.mp4", [[(1, HAPPY)]])
+    made.info = {"state": "complete", "config": {}}
+    assert "name not recorded" in Page(reports.build(made.write())).text
+
+
+def test_names_from_files_are_text_and_nothing_else(synthetic: Start) -> None:
+    made = synthetic(inputs=[f"/v/{HOSTILE}"], purpose="<b>bold</b>", model={"name": HOSTILE, "card": "</pre><script>"})
+    made.video(f"/v/{HOSTILE}", [[(1, HAPPY)]]).video(f"/v/{QUOTED}", [[(1, SAD)]])
+    made.failed(f"/v/x/{HOSTILE}", "<i>", f"cannot read {HOSTILE}")
+    index = reports.build(made.write())
+    for path in (index, *index.parent.glob("videos/*.html")):
+        page = Page(path)
+        allowed = ("assets/plotly.min.js", "assets/report.js")
+        for script in page.named("script"):
+            assert script.get("type") == "application/json" or (script.get("src") or "").endswith(allowed)
+        assert not page.named("img")
+        assert all(i.get("class") or i.get("style") for i in page.named("i"))
+        assert not any(name.startswith("on") for _, attributes in page.elements for name in attributes)
+    assert "alert(1)" in Page(index).text
+    assert QUOTED in Page(index.parent / "videos" / "v0001.html").text
+
+
+def test_json_cannot_close_its_script_element() -> None:
+    import plotly.graph_objects as go
+
+    from reports.pages import _embedded
+
+    figure = go.Figure(layout_title_text="</script><!--\u2028&<br>")
+    text = str(_embedded(figure))
+    assert not set("<&\u2028") & set(text.replace("<br>", ""))
+    assert json.loads(text)["layout"]["title"]["text"] == "</script><!--\u2028&<br>"
+
+
+def test_ids_and_parts_that_are_paths_are_refused(tmp_path: Path) -> None:
+    rows: tuple[dict[str, Any], ...] = ({"video_id": "../../evil"}, {"part": "../x.parquet"})
+    for number, row in enumerate(rows):
+        run = SyntheticRun(tmp_path / str(number)).video("/v/a.mp4", [[(1, HAPPY)]], **row).write()
+        with pytest.raises(RefusedError, match="damaged"):
+            reports.build(run)
+
+
+def test_the_same_content_twice_shares_a_page(synthetic: Start) -> None:
+    made = synthetic().video("/v/a.mp4", [[(1, HAPPY)]])
+    made.ledger.append({**made.ledger[0], "path": "/v/b.mp4"})
+    index = reports.build(made.write())
+    links = [a["href"] for a in Page(index).named("a")]
+    assert len(list(index.parent.glob("videos/*.html"))) == 1
+    assert links.count("videos/v0000.html") == 3  # two ledger rows, one timeline
+    assert "1 file is a copy" in Page(index).text
+
+
+def test_a_missing_part_is_said(synthetic: Start) -> None:
+    run = synthetic().video("/v/a.mp4", [[(1, HAPPY)]]).write()
+    (run.path / "faces" / "part-00000.parquet").unlink()
+    assert "part-00000.parquet) is missing" in Page(reports.build(run)).text
+
+
+def test_pages_of_videos_that_are_gone_go_too(synthetic: Start) -> None:
+    run = synthetic().video("/v/a.mp4", [[(1, HAPPY)]]).write()
+    old = run.path / "report" / "videos" / "vold.html"
+    old.parent.mkdir(parents=True)
+    old.write_text("x")
+    reports.build(run)
+    assert not old.exists()
+
+
+def test_the_script_library_is_written_once(synthetic: Start) -> None:
+    run = synthetic().write()
+    library = reports.build(run).parent / "assets" / "plotly.min.js"
+    before = library.stat().st_mtime_ns
+    reports.build(run)
+    assert library.stat().st_mtime_ns == before
+
+
+def test_the_ledger_is_read_once(synthetic: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = synthetic()
+    for number in range(5):
+        made.video(f"/v/{number}.mp4", [[(1, HAPPY)]])
+    calls = []
+    read = Run.videos
+
+    def counted(run: Run) -> pa.Table:
+        calls.append(run)
+        return read(run)
+
+    monkeypatch.setattr(Run, "videos", counted)
+    reports.build(made.write())
+    assert len(calls) == 1
+
+
+def test_an_hour_with_five_people_stays_light(synthetic: Start) -> None:
+    values = np.random.default_rng(2).dirichlet(np.ones(7), size=(7200, 5)).tolist()
+    samples: list[Sample] = [[(k + 1, p) for k, p in enumerate(faces)] for faces in values]
+    index = reports.build(synthetic().video("/v/hour.mp4", samples).write())
+    page = index.parent / "videos" / "v0000.html"
+    assert page.stat().st_size < 1_500_000
+    assert "of 7,200 samples" in Page(page).text
+    assert len(figures_of(Page(page))) == 1
+
+
+def test_a_face_that_flickers_is_drawn_and_said(synthetic: Start) -> None:
+    samples: list[Sample] = [[(1, HAPPY)] if k % 2 else "no_face" for k in range(4000)]
+    index = reports.build(synthetic().video("/v/flicker.mp4", samples).write())
+    page = index.parent / "videos" / "v0000.html"
+    assert "are not drawn" in Page(page).text
+    assert "50 % of the sampled time" in Page(page).text
+
+
+def test_importing_is_cheap() -> None:
+    heavy = ("plotly", "jinja2", "tensorflow", "ray")
+    code = f"import sys, reports; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]", done.stdout
+
+
+@pytest.mark.parametrize(
+    ("ms", "tenths", "text"),
+    [
+        (0, False, "0:00"),
+        (59_600, False, "1:00"),
+        (61_000, False, "1:01"),
+        (3_600_000, False, "1:00:00"),
+        (1_500, True, "0:01.5"),
+        (59_960, True, "1:00.0"),
+        (None, False, "\u2013"),
+    ],
+)
+def test_clock(ms: float | None, tenths: bool, text: str) -> None:
+    assert wording.clock(ms, tenths=tenths) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0, "0 %"), (0.001, "<1 %"), (0.5, "50 %"), (0.999, ">99 %"), (1, "100 %"), (None, "\u2013")]
+)
+def test_percent(share: float | None, text: str) -> None:
+    assert wording.percent(share) == text.replace(" ", "\u00a0")
+
+
+@pytest.mark.parametrize(
+    ("paths", "folder"),
+    [
+        (["/a/b/1.mp4", "/a/b/c/2.mp4"], "/a/b/"),
+        (["/a/bb/1.mp4", "/a/bc/1.mp4"], "/a/"),
+        (["1.mp4", "x/2.mp4"], ""),
+        (["/1.mp4", "/2.mp4"], "/"),
+        (["s3://bucket/x/1.mp4", "s3://bucket/y/2.mp4"], "s3://bucket/"),
+        ([], ""),
+    ],
+)
+def test_common_folder(paths: list[str], folder: str) -> None:
+    assert wording.common_folder(paths) == folder
+
+
+def test_reads_only_the_wanted_video(synthetic: Start) -> None:
+    tables = load.RunTables(synthetic().video("/v/a.mp4", [[(1, HAPPY)]] * 3).video("/v/b.mp4", [[(4, SAD)]]).write())
+    faces = tables.faces("v0001")
+    assert faces is not None
+    assert faces["track_id"].to_pylist() == [4]
