@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import av
 import av.video.frame
@@ -29,7 +29,7 @@ from fer_batch.sampling import choice
 _OnDamage = Callable[[int], None]
 """Hears of damage, with the PTS where it begins."""
 
-_Packet = av.Packet[av.video.stream.VideoStream]
+_Packet: TypeAlias = "av.Packet[av.video.stream.VideoStream]"
 
 _Skip = Literal["DEFAULT", "NONREF"]
 

@@ -118,7 +118,8 @@ def probe(path: Path) -> VideoInfo:
         end = max(p.pts + p.duration for p in packets if p.is_shown)
         if end <= shown[-1]:  # no durations: the last frame lasts as long as the one before
             end = shown[-1] + (shown[-1] - shown[-2] if len(shown) > 1 else 1)
-        broken_at = clock.milliseconds(end) if broken or _is_cut_short(container, stream, end) else None
+        is_cut_short = _is_cut_short(container, stream, end, status.st_size)
+        broken_at = clock.milliseconds(end) if broken or is_cut_short else None
         rotation, width, height = _display(path)
         aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or Fraction(1)
         return VideoInfo(
@@ -205,8 +206,12 @@ def _is_vfr(shown: list[int]) -> bool:
     return bool(steps) and steps[-1] - steps[0] > max(2, steps[len(steps) // 2] // 50)
 
 
-def _is_cut_short(container: av.container.InputContainer, stream: av.video.stream.VideoStream, end_pts: int) -> bool:
-    """The header promises clearly more than the file holds (Matroska, FLV: their reader stops at the end silently)."""
+def _is_cut_short(
+    container: av.container.InputContainer, stream: av.video.stream.VideoStream, end_pts: int, size: int
+) -> bool:
+    """The header or index promises clearly more than the file holds; readers end there without a word."""
+    if container.format.name.startswith("mov"):
+        return any(entry.pos + entry.size > size for entry in stream.index_entries)
     if not container.format.name.startswith(("matroska", "flv")) or not container.duration:
         return False
     promised = Fraction(container.duration, 1_000_000)
