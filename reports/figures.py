@@ -38,37 +38,45 @@ def timeline(points: pa.Table, stretches: pa.Table, extent_ms: int, *, compact: 
     n_faces = points["n_faces"].to_numpy()
     values = np.stack([points[name].to_numpy(zero_copy_only=False) for name in PROBABILITIES], axis=1)
     x, rows = _areas(time, n_faces, stretches)
-    figure = go.Figure()
+    traces: list[dict[str, Any]] = []
     for condition, name in CONDITIONS.items():
         bands_x, bands_y = _bands(stretches, condition)
         if len(bands_x):
-            figure.add_scatter(
-                x=bands_x, y=bands_y, name=name, meta=condition, mode="lines", line_width=0, fill="tozeroy",
-                fillpattern={"shape": PATTERNS[condition], "size": 7, "solidity": 0.18, "fgcolor": _INK,
-                             "fillmode": "overlay"},
-                fillcolor="rgba(122,132,148,0.10)", hoverinfo="skip",
+            pattern = {
+                "shape": PATTERNS[condition],
+                "size": 7,
+                "solidity": 0.18,
+                "fgcolor": _INK,
+                "fillmode": "overlay",
+            }
+            traces.append(
+                {"x": bands_x, "y": bands_y, "name": name, "meta": condition, "mode": "lines", "line": {"width": 0},
+                 "fill": "tozeroy", "fillpattern": pattern, "fillcolor": "rgba(122,132,148,0.10)", "hoverinfo": "skip"}
             )  # fmt: skip
     for index, emotion in enumerate(EMOTIONS):
         y = np.where(rows < 0, 0, values[np.maximum(rows, 0), index]) if len(rows) else np.zeros(0)
-        figure.add_scatter(
-            x=x, y=y.astype(np.float32), name=emotion, meta="emotion", mode="lines", stackgroup="expressions",
-            line={"width": 0, "color": COLOURS[emotion]}, fillcolor=COLOURS[emotion], hoverinfo="skip",
+        traces.append(
+            {"x": x, "y": y.astype(np.float32), "name": emotion, "meta": "emotion", "mode": "lines",
+             "stackgroup": "expressions", "line": {"width": 0, "color": COLOURS[emotion]},
+             "fillcolor": COLOURS[emotion], "hoverinfo": "skip"}
         )  # fmt: skip
     # One invisible trace carries the readings: with one a kind, Plotly would show the nearest of each at once.
-    figure.add_scatter(
-        x=axis_time(time), y=np.full(len(time), 0.5, np.float32), name="label", meta="label", mode="markers",
-        marker={"opacity": 0, "size": 1, "color": _INK}, text=_readings(points, values),
-        hovertemplate="<b>%{x}</b><br>%{text}<extra></extra>",
+    traces.append(
+        {"x": axis_time(time), "y": np.full(len(time), 0.5, np.float32), "name": "label", "meta": "label",
+         "mode": "markers", "marker": {"opacity": 0, "size": 1, "color": _INK}, "text": _readings(points, values),
+         "hovertemplate": "<b>%{x}</b><br>%{text}<extra></extra>"}
     )  # fmt: skip
     if not compact:
         counts_x, counts = _face_counts(time, n_faces, stretches)
-        figure.add_scatter(
-            x=counts_x, y=counts, yaxis="y2", name="faces", meta="faces", mode="lines", fill="tozeroy",
-            line={"shape": "hv", "width": 1.5, "color": _INK}, fillcolor="rgba(122,132,148,0.25)", hoverinfo="skip",
+        traces.append(
+            {"x": counts_x, "y": counts, "yaxis": "y2", "name": "faces", "meta": "faces", "mode": "lines",
+             "fill": "tozeroy", "line": {"shape": "hv", "width": 1.5, "color": _INK},
+             "fillcolor": "rgba(122,132,148,0.25)", "hoverinfo": "skip"}
         )  # fmt: skip
     most = max(1, int(n_faces.max())) if len(n_faces) else 1
-    figure.update_layout(_layout(extent_ms, most, compact))
-    return figure
+    # All at once: adding traces and layout one by one makes Plotly check everything again each time.
+    return go.Figure({"data": [{"type": "scatter", **trace} for trace in traces],
+                      "layout": _layout(extent_ms, most, compact)})  # fmt: skip
 
 
 def axis_time(values: Any) -> NDArray[np.int32]:

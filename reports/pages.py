@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import quote
 
 import pyarrow as pa
 
+from fer_batch.errors import StoppedError
 from fer_batch.schema import EMOTIONS
 from fer_batch.store import Run, atomic_write
 from reports import figures, measures, wording
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     import jinja2
     import plotly.graph_objects as go
     from markupsafe import Markup
+
+Pages = Literal["index", "full"]
+"""Which pages to build."""
 
 TIMELINES_ON_INDEX: Final = 20
 """So many videos have their timeline on the index too; every video has it on its own page."""
@@ -60,12 +64,13 @@ class Entry:
     figure: Markup | None = None
 
 
-def build(run: Run, out: Path | None = None) -> Path:
+def build(run: Run, out: Path | None = None, *, pages: Pages = "full") -> Path:
     """Write the pages of `run`; they are replaced where they exist. Works while the run is still going on.
 
     Args:
         run: the run's folder.
         out: folder to write into, by default ``report/`` in the run's folder.
+        pages: ``full`` for the index and a page a video, ``index`` for the index alone.
 
     Returns:
         The path of ``index.html``.
@@ -76,8 +81,11 @@ def build(run: Run, out: Path | None = None) -> Path:
     """
     tables = RunTables(run)
     folder = Path(out) if out is not None else Path(run.report_dir)
-    for name in ("videos", "assets"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+    try:
+        for name in ("videos", "assets"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoppedError(f"cannot write {folder}: {error.strerror}. Choose a folder that can be written.") from error
     _write_assets(folder / "assets")
     environment = _environment()
     common = {
@@ -87,6 +95,7 @@ def build(run: Run, out: Path | None = None) -> Path:
         "emotions": EMOTIONS,
         "colours": COLOURS,
         "conditions": CONDITIONS,
+        "full": pages == "full",
     }
     paths = tables.ledger["path"].to_pylist()
     root = wording.common_folder(paths)
@@ -99,67 +108,85 @@ def build(run: Run, out: Path | None = None) -> Path:
         video_id = row["video_id"]
         if video_id in done:
             first = done[video_id]
-            entry = Entry(row, name, entry.folder, first.summary, first.strip)
+            entry = replace(entry, summary=first.summary, strip=first.strip)
         elif tables.has_rows(video_id):
             frames, faces = tables.frames(video_id), tables.faces(video_id)
             if frames is not None and faces is not None:
-                entry = _video(environment, folder, entry, frames, faces, common, columns, len(done))
+                timeline = _timeline(frames, row["duration_ms"])
+                entry = _filled(entry, frames, faces, timeline, columns, len(done) < TIMELINES_ON_INDEX)
+                if pages == "full":
+                    html = _video_page(environment, common, entry, frames, faces, timeline)
+                    _write(folder / "videos" / f"{video_id}.html", html)
                 done[video_id] = entry
         entries.append(entry)
     if out is None:
         # A page left from an earlier build of this run would show what its tables no longer hold.
         for page in (folder / "videos").glob("*.html"):
-            if page.stem not in done:
+            if page.stem not in done or pages == "index":
                 page.unlink()
     entries.sort(key=lambda entry: _ORDER.get(entry.row["status"], 0))
     return _index(environment, folder, tables, entries, list(done.values()), root, common)
 
 
-def _video(
+@dataclass(frozen=True)
+class _Timeline:
+    """What a video's timelines are drawn from; `bridge_ms` is the longest gap that is not drawn, 0 for none."""
+
+    points: pa.Table
+    stretches: pa.Table
+    extent_ms: int
+    bridge_ms: float
+
+
+def _timeline(frames: pa.Table, duration_ms: int | None) -> _Timeline:
+    stretches = measures.conditions(frames)
+    extent = max(duration_ms or 0, stretches["end_ms"][-1].as_py() if stretches.num_rows else 0)
+    bridge_ms = extent / (2 * _MOST_STRETCHES) if stretches.num_rows > _MOST_STRETCHES else 0.0
+    if bridge_ms:
+        stretches = measures.bridged(stretches, bridge_ms)
+    return _Timeline(measures.thinned(frames, stretches), stretches, extent, bridge_ms)
+
+
+def _filled(entry: Entry, frames: pa.Table, faces: pa.Table, timeline: _Timeline, columns: int, drawn: bool) -> Entry:
+    """The entry with what the index shows of the video's tables, and its compact timeline where it is to be drawn."""
+    figure = None
+    if drawn and timeline.points.num_rows:
+        few = measures.thinned(timeline.points, timeline.stretches, measures.LONGEST_FIGURE // 4)
+        figure = _embedded(figures.timeline(few, timeline.stretches, timeline.extent_ms, compact=True))
+    return replace(
+        entry,
+        summary=measures.summary(frames, faces).to_pylist()[0],
+        strip=tuple(figures.strip_paths(measures.strip(frames, timeline.extent_ms, columns))),
+        figure=figure,
+    )
+
+
+def _video_page(
     environment: jinja2.Environment,
-    folder: Path,
+    common: dict[str, Any],
     entry: Entry,
     frames: pa.Table,
     faces: pa.Table,
-    common: dict[str, Any],
-    columns: int,
-    position: int,
-) -> Entry:
-    """Write one video's page and return its entry for the index."""
-    row = entry.row
-    summary: dict[str, Any] = measures.summary(frames, faces).to_pylist()[0]
-    stretches = measures.conditions(frames)
-    extent = max(row["duration_ms"] or 0, stretches["end_ms"][-1].as_py() if stretches.num_rows else 0)
-    bridge_ms = 0.0
-    drawn = stretches
-    if stretches.num_rows > _MOST_STRETCHES:
-        bridge_ms = extent / (2 * _MOST_STRETCHES)
-        drawn = measures.bridged(stretches, bridge_ms)
-    points = measures.thinned(frames, drawn)
-    tracks = measures.tracks(faces, summary["sampled_ms"]).to_pylist()
+    timeline: _Timeline,
+) -> str:
+    points, extent = timeline.points, timeline.extent_ms
+    figure = _embedded(figures.timeline(points, timeline.stretches, extent)) if points.num_rows else None
+    tracks = measures.tracks(faces, entry.summary["sampled_ms"] if entry.summary else None).to_pylist()
     longest = sorted(tracks, key=lambda track: -track["seen_ms"])[:TRACKS_SHOWN]
-    html = environment.get_template("video.html").render(
+    return environment.get_template("video.html").render(
         **common,
         entry=entry,
-        row=row,
-        summary=summary,
-        extent=extent,
-        figure=_embedded(figures.timeline(points, drawn, extent)) if points.num_rows else None,
+        row=entry.row,
+        summary=entry.summary,
+        figure=figure,
         drawn_points=points.num_rows,
-        bridge_ms=bridge_ms,
+        bridge_ms=timeline.bridge_ms,
         expressions=measures.expressions(frames).to_pylist(),
         tracks=sorted(longest, key=lambda track: int(track["track_id"])),
         tracks_left=len(tracks) - len(longest),
         slices=measures.strip(frames, extent, _SLICES).to_pylist() if extent >= 1000 else [],
         base="../",
     )
-    _write(folder / "videos" / f"{row['video_id']}.html", html)
-    figure = None
-    if position < TIMELINES_ON_INDEX and points.num_rows:
-        few = measures.thinned(points, drawn, measures.LONGEST_FIGURE // 4)
-        figure = _embedded(figures.timeline(few, drawn, extent, compact=True))
-    strip = tuple(figures.strip_paths(measures.strip(frames, extent, columns)))
-    return Entry(row, entry.name, entry.folder, summary, strip, figure)
 
 
 def _index(

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 
 import reports
-from fer_batch.errors import RefusedError
+from fer_batch.errors import RefusedError, StoppedError
 from fer_batch.store import Run
 from reports import load, wording
 from tests.reports.synthetic import HAPPY, SAD, Sample, SyntheticRun
@@ -214,6 +214,33 @@ def test_pages_of_videos_that_are_gone_go_too(synthetic: Start) -> None:
     old.write_text("x")
     reports.build(run)
     assert not old.exists()
+
+
+def test_a_folder_that_cannot_be_written(synthetic: Start, tmp_path: Path) -> None:
+    run = synthetic().write()
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StoppedError, match="cannot write"):
+        reports.build(run, tmp_path / "file" / "report")
+
+
+def test_the_index_alone(synthetic: Start) -> None:
+    run = synthetic().video("/v/a.mp4", [[(1, HAPPY)]]).write()
+    reports.build(run)
+    index = reports.build(run, pages="index")
+    assert not list(index.parent.glob("videos/*.html"))
+    page = Page(index)
+    assert not any("videos/" in (a["href"] or "") for a in page.named("a"))
+    assert len(figures_of(page)) == 1
+
+
+def test_many_videos_have_their_timelines_on_their_own_pages(synthetic: Start) -> None:
+    made = synthetic()
+    for number in range(25):
+        made.video(f"/v/{number:02d}.mp4", [[(1, HAPPY)]])
+    index = reports.build(made.write())
+    assert len(figures_of(Page(index))) == 20
+    assert "the other 5 have theirs on their own pages." in Page(index).text
+    assert all(len(figures_of(Page(page))) == 1 for page in index.parent.glob("videos/*.html"))
 
 
 def test_the_script_library_is_written_once(synthetic: Start) -> None:
