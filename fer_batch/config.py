@@ -77,12 +77,12 @@ class Tracking:
     """How faces are joined into tracks; :mod:`fer_batch.track` explains the terms.
 
     Attributes:
-        max_gap_ms: a track that was not seen for longer than this ends.
+        max_gap_ms: a track that was not seen for longer than this ends (or than two samples, where they are far apart).
         max_distance: how far a face may lie from where its track expects it, in face sizes, one sample on.
         max_growth: the largest ratio between a face's size and its track's last.
     """
 
-    max_gap_ms: int = 2500
+    max_gap_ms: int = 3500
     max_distance: float = 1.5
     max_growth: float = 2.0
 

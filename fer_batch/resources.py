@@ -106,6 +106,9 @@ def place(asked: Resources, cpus: int, gpus: float) -> Placement:
     workers = asked.workers or used
     store = STORE_BYTES
     if asked.memory is not None:
+        least = BASE_BYTES + store + (asked.workers or 1) * WORKER_BYTES
+        if asked.actors is None:
+            actors = max(1, min(actors, (asked.memory - least) // ACTOR_BYTES))
         fixed = BASE_BYTES + store + actors * ACTOR_BYTES
         fitting = (asked.memory - fixed) // WORKER_BYTES
         if fitting < (asked.workers or 1):
@@ -122,12 +125,17 @@ def place(asked: Resources, cpus: int, gpus: float) -> Placement:
         cpus=used,
         workers=workers,
         actors=actors,
-        worker_cpus=round(used / 2 / workers, 4),
-        actor_cpus=math.floor(used / 2 / actors * 1e4) / 1e4,
-        actor_gpus=round(used_gpus / actors, 4) if used_gpus < actors else float(int(used_gpus / actors)),
+        worker_cpus=_share(used / 2, workers),
+        actor_cpus=_share(used / 2, actors),
+        actor_gpus=_share(used_gpus, actors) if used_gpus < actors else float(used_gpus // actors),
         actor_threads=max(1, used // actors),
         store_bytes=store,
     )
+
+
+def _share(total: float, parts: int) -> float:
+    """An equal share, rounded down to Ray's precision of a ten-thousandth."""
+    return math.floor(total / parts * 1e4) / 1e4
 
 
 def _count(number: int, noun: str) -> str:

@@ -78,7 +78,8 @@ def final_video(video: VideoInfo, parts: list[Detections], config: RunConfig, pa
     of_frame = pc.index_in(faces["frame_index"], frames["frame_index"].combine_chunks())
     faces = _replace(faces, "duration_ms", frames["duration_ms"].take(of_frame))
     boxes = np.column_stack([faces[name].to_numpy() for name in ("x", "y", "w", "h")]).astype(np.float64)
-    tracks = assign_tracks(faces["timestamp_ms"].to_numpy(), boxes, config.tracking)
+    step_ms = int(np.median(durations)) if durations else 0
+    tracks = assign_tracks(faces["timestamp_ms"].to_numpy(), boxes, config.tracking, step_ms)
     faces = _replace(faces, "track_id", pa.array(tracks, pa.int32()))
     return FinalVideo(faces, frames, _ledger_row(video, parts, faces, frames, part_name))
 

@@ -19,6 +19,9 @@ from fer_batch.config import Tracking
 VELOCITY_MEMORY_MS = 1000
 """How far ahead a track trusts its own motion: people stop and turn."""
 
+MAX_REACH_MS = 2000
+"""How long the distance at which a lost face is looked for keeps growing."""
+
 _IMPOSSIBLE = 1e6
 
 
@@ -43,18 +46,20 @@ class _Track:
         self.centre, self.size, self.seen_ms = centre, size, at_ms
 
 
-def assign_tracks(timestamps_ms: np.ndarray, boxes: np.ndarray, settings: Tracking) -> np.ndarray:
+def assign_tracks(timestamps_ms: np.ndarray, boxes: np.ndarray, settings: Tracking, step_ms: int = 0) -> np.ndarray:
     """Number the tracks of one video.
 
     The cost of joining a face to a track is its distance from where the track expects it, in units of the face size,
     plus the logarithm of the ratio of sizes. A pair is possible only if the distance is within
-    ``max_distance * (1 + half the seconds since the track was seen)``, for the longer a face was not seen the farther
-    it may have gone, and if its size changed by no more than ``max_growth``.
+    ``max_distance * (1 + half the seconds since the track was seen)``, at most two seconds, for the longer a face was
+    not seen the farther it may have gone, and if its size changed by no more than ``max_growth``.
 
     Args:
         timestamps_ms: int (n,), rising; faces with the same time are in the same frame.
         boxes: float (n, 4), x, y, width, height in display pixels.
         settings: limits.
+        step_ms: usual time between samples. A track survives at least one sample without its face, however far
+            apart samples are.
 
     Returns:
         int32 (n,): track ids from 1, in order of appearance.
@@ -66,10 +71,11 @@ def assign_tracks(timestamps_ms: np.ndarray, boxes: np.ndarray, settings: Tracki
     sizes = np.sqrt(boxes[:, 2] * boxes[:, 3])
     active: list[_Track] = []
     n_tracks = 0
+    max_gap_ms = max(settings.max_gap_ms, 2 * step_ms + 1)
     starts = np.flatnonzero(np.diff(timestamps_ms, prepend=timestamps_ms[0] - 1))
     for start, end in zip(starts, [*starts[1:], len(timestamps_ms)], strict=True):
         now = int(timestamps_ms[start])
-        active = [track for track in active if now - track.seen_ms <= settings.max_gap_ms]
+        active = [track for track in active if now - track.seen_ms <= max_gap_ms]
         costs = _costs(active, centres[start:end], sizes[start:end], now, settings)
         for row, column in zip(*linear_sum_assignment(costs), strict=True):
             if costs[row, column] < _IMPOSSIBLE:
@@ -87,7 +93,7 @@ def assign_tracks(timestamps_ms: np.ndarray, boxes: np.ndarray, settings: Tracki
 def _costs(tracks: list[_Track], centres: np.ndarray, sizes: np.ndarray, now: int, settings: Tracking) -> np.ndarray:
     costs = np.full((len(tracks), len(centres)), _IMPOSSIBLE)
     for row, track in enumerate(tracks):
-        reach = settings.max_distance * (1 + 0.5 * (now - track.seen_ms) / 1000)
+        reach = settings.max_distance * (1 + 0.5 * min(now - track.seen_ms, MAX_REACH_MS) / 1000)
         # A track that stopped or turned is looked for where it was as well as where its motion leads.
         expected = track.expected(now)
         for column, (centre, size) in enumerate(zip(centres, sizes, strict=True)):

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fer_batch.config import Resources, RunConfig, Sampling
+from fer_batch.errors import RefusedError
+from fer_batch.plan import Segment, Unit, cost_s, segments, units, whole
+from fer_batch.probe import Cut, VideoInfo
+from fer_batch.resources import place
+from fer_batch.schedule import MAX_ATTEMPTS, Schedule
+
+
+def video(seconds: int = 60, name: str = "v0", gop_s: int = 2) -> VideoInfo:
+    """A made-up video of 25 frames a second."""
+    cuts = tuple(Cut(i * 1000, i * 25, None if i == 0 else i * 1000 - 40) for i in range(0, seconds, gop_s))
+    return VideoInfo(
+        Path(f"/{name}.mp4"), name, 1, 1, "mov", "h264", 0, 1280, 720, 0, Fraction(1), Fraction(1, 1000),
+        0, seconds * 1000, seconds * 25, False, "packets", None, cuts,
+    )  # fmt: skip
+
+
+def ranges(parts: list[Segment]) -> list[tuple[int, int]]:
+    return [(part.start.pts, part.end_pts) for part in parts]
+
+
+@given(
+    seconds=st.integers(1, 400),
+    target=st.floats(0.01, 50),
+    done=st.lists(st.tuples(st.integers(0, 40), st.integers(1, 10)), max_size=4),
+)
+def test_segments_cover_what_is_not_done_exactly_once(
+    seconds: int, target: float, done: list[tuple[int, int]]
+) -> None:
+    clip = video(seconds)
+    borders = [cut.pts for cut in clip.cuts] + [clip.end_pts]
+    committed: list[tuple[int, int]] = []
+    for first, count in sorted(done):
+        start = borders[min(first, len(borders) - 2)]
+        end = borders[min(first + count, len(borders) - 1)]
+        if not committed or start >= committed[-1][1]:
+            committed.append((start, end))
+    parts = segments(clip, 10, target, committed)
+    covered = sorted(committed + ranges(parts))
+    assert covered[0][0] == 0
+    assert covered[-1][1] == clip.end_pts
+    assert all(a[1] == b[0] for a, b in zip(covered, covered[1:], strict=False))
+
+
+def test_a_short_video_is_not_cut() -> None:
+    (only,) = segments(video(10), 1.0, 60)
+    assert only.is_whole
+    assert only.video.cuts == ()
+
+
+def test_short_videos_share_a_unit_and_parts_of_long_ones_do_not() -> None:
+    short = [whole(video(5, f"s{i}")) for i in range(7)]
+    long = segments(video(100, "long"), 30, 10)
+    found = units([*short, *long], [1.0] * 7 + [10.0] * len(long), 3.5)
+    sizes = [len(unit.segments) for unit in found]
+    assert sizes.count(3) == 2
+    assert len([unit for unit in found if not unit.segments[0].is_whole]) == len(long)
+    assert sum(sizes) == 7 + len(long)
+
+
+def test_unit_ids_depend_on_the_content_alone() -> None:
+    one, other = Unit((whole(video(5, "a")),)), Unit((whole(video(5, "b")),))
+    assert one.unit_id == replace(one, attempt=2).unit_id != other.unit_id
+
+
+def test_cost_follows_length_samples_and_range() -> None:
+    config = RunConfig()
+    assert cost_s(video(120), config) == pytest.approx(2 * cost_s(video(60), config), rel=0.05)
+    dense = replace(config, sampling=Sampling(fps=Fraction(10)))
+    assert cost_s(video(60), dense) > 2 * cost_s(video(60), config)
+    part = replace(config, sampling=Sampling(start_ms=0, end_ms=6000))
+    assert cost_s(video(60), part) < 0.2 * cost_s(video(60), config)
+
+
+def schedule(workers: int = 2) -> Schedule:
+    return Schedule(RunConfig(), workers, lambda video_id: [])
+
+
+def drain(plan: Schedule) -> list[Unit]:
+    found = []
+    while (unit := plan.next_unit(all_found=True)) is not None:
+        found.append(unit)
+    return found
+
+
+def test_one_clip_is_cut_so_that_each_worker_has_two_units() -> None:
+    plan = schedule(workers=2)
+    plan.add(video(60))
+    assert 4 <= len(drain(plan)) <= 5
+
+
+def test_waits_for_more_before_cutting_unless_all_is_found() -> None:
+    plan = schedule()
+    plan.add(video(60))
+    assert plan.next_unit(all_found=False) is None
+    assert plan.next_unit(all_found=True) is not None
+
+
+def test_a_long_video_is_complete_when_its_last_segment_is() -> None:
+    plan = schedule()
+    plan.add(video(60))
+    found = drain(plan)
+    for unit in found[:-1]:
+        plan.done(unit)
+        assert plan.next_complete() is None
+    plan.done(found[-1])
+    complete = plan.next_complete()
+    assert complete is not None
+    assert complete.video_id == "v0"
+    assert plan.next_complete() is None
+
+
+def test_a_video_whose_segments_were_all_committed_only_waits_to_be_joined() -> None:
+    plan = Schedule(RunConfig(), 2, lambda video_id: [(0, 30_000), (30_000, 60_000)])
+    plan.add(video(60))
+    assert plan.next_unit(all_found=True) is None
+    assert plan.next_complete() is not None
+    assert plan.kept_ms == 60_000
+
+
+def test_the_same_content_twice_is_one_video() -> None:
+    plan = schedule()
+    plan.add(video(5, "a"))
+    plan.add(video(5, "a"))
+    assert sum(len(unit.segments) for unit in drain(plan)) == 1
+    assert len(plan.duplicates) == 1
+
+
+def test_of_a_unit_that_kills_its_worker_only_the_guilty_video_fails() -> None:
+    plan = schedule()
+    for name in "abc":
+        plan.add(video(1, name))
+    (unit,) = drain(plan)
+    assert plan.lost(unit) == []
+    alone = drain(plan)
+    assert [len(u.segments) for u in alone] == [1, 1, 1]
+    plan.done(alone[0])
+    plan.done(alone[2])
+    guilty = alone[1]
+    given_up: list[VideoInfo] = []
+    attempts = 2
+    while not given_up:
+        given_up = plan.lost(guilty)
+        if not given_up:
+            (guilty,) = drain(plan)
+            attempts += 1
+    assert given_up[0].video_id == "b"
+    assert attempts == MAX_ATTEMPTS
+
+
+def test_a_long_video_that_is_given_up_takes_its_other_segments_along() -> None:
+    plan = schedule()
+    plan.add(video(60))
+    first = plan.next_unit(all_found=True)
+    assert first is not None
+    plan.drop(first.segments[0])
+    assert drain(plan) == []
+    plan.done(first)
+    assert plan.next_complete() is None
+
+
+@given(
+    cpus=st.integers(1, 256),
+    workers=st.none() | st.integers(1, 64),
+    actors=st.none() | st.integers(1, 16),
+    gpus=st.sampled_from([0.0, 0.5, 1.0, 2.0, 4.0]),
+)
+def test_logical_cpus_always_suffice_for_actors_and_workers(
+    cpus: int, workers: int | None, actors: int | None, gpus: float
+) -> None:
+    placed = place(Resources(workers=workers, actors=actors), cpus, gpus)
+    held = placed.actors * placed.actor_cpus
+    assert held < cpus
+    assert held + placed.worker_cpus <= cpus  # at least one worker fits beside the actors
+    assert placed.workers >= 1
+    assert placed.actor_threads >= 1
+    assert placed.actors * placed.actor_gpus <= gpus + 1e-6
+
+
+def test_two_cores_are_both_kept_busy() -> None:
+    placed = place(Resources(), 2, 0)
+    assert (placed.workers, placed.actors, placed.actor_threads) == (2, 1, 2)
+
+
+def test_a_fraction_of_a_gpu() -> None:
+    assert place(Resources(gpus=0.5), 4, 1).actor_gpus == 0.5
+    assert place(Resources(actors=4), 4, 2).actor_gpus == 0.5
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (Resources(cpus=8), "there are 4"),
+        (Resources(gpus=1), "there are 0"),
+        (Resources(memory=10**9), "too little: Ray .* GB = "),
+        (Resources(workers=8, memory=3 * 10**9), "8 workers"),
+    ],
+)
+def test_what_can_never_fit_is_refused_with_the_sums(asked: Resources, message: str) -> None:
+    with pytest.raises(RefusedError, match=message):
+        place(asked, 4, 0)
+
+
+def test_memory_limits_the_number_of_workers() -> None:
+    assert place(Resources(memory=3 * 10**9), 16, 0).workers < 16
