@@ -1,0 +1,135 @@
+"""One stage of training: the network, what its steps update, and the steps themselves, compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from fer_batch.network import LOGITS, build_network, named_weights
+from training.augment import resize
+from training.data import VOTES
+from training.growth import Weights, grow
+from training.layers import FusedBatchNormalization, MatrixConv2D
+from training.optimiser import AdamW, MovingAverage
+from training.recipe import Recipe
+
+FERPLUS: Final = "ferplus"
+"""Name of the auxiliary output that learns the annotators' votes; not part of what is exported."""
+
+EVALUATION_BATCH: Final = 64
+"""Pictures scored at once during training."""
+
+
+class StageRun:
+    """A stage in progress: network, optimiser and moving average.
+
+    Args:
+        recipe: the run's hyperparameters.
+        index: which of its stages.
+    """
+
+    def __init__(self, recipe: Recipe, index: int) -> None:
+        self.recipe, self.index = recipe, index
+        self.stage = recipe.stages[index]
+        keras.backend.clear_session(free_memory=True)
+        keras.utils.set_random_seed(recipe.seed + index)
+        policy = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(recipe.precision)
+        try:
+            self.network = build_network(
+                recipe.architecture(index),
+                input_size=self.stage.input_size,
+                mean=recipe.mean,
+                scale=recipe.scale,
+                conv=MatrixConv2D,
+                batch_norm=FusedBatchNormalization,
+                auxiliary={FERPLUS: len(VOTES)},
+            )
+        finally:
+            keras.config.set_dtype_policy(policy)
+        self._weights = named_weights(self.network)
+        trainable = {name: weight for name, weight in self._weights.items() if weight.trainable}
+        self.optimiser = AdamW(trainable, beta1=recipe.beta1, beta2=recipe.beta2, weight_decay=recipe.weight_decay)
+        self.average = MovingAverage(self._weights, recipe.ema_decay)
+        self._meters = tf.Variable(tf.zeros(3))
+        self._step = tf.function(self._train_step, autograph=False)
+        self._forward = tf.function(lambda pixels: self.network(pixels, training=False)[LOGITS], autograph=False)
+
+    def begin(self, trained: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Starts the stage from another one's weights, grown where this network is deeper."""
+        self._assign(grow(trained, self.weight_arrays()))
+
+    def load(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Goes on in the middle of the stage."""
+        self._assign(part(arrays, "weights/"))
+        self.optimiser.load(part(arrays, "optimiser/"))
+        self.average.load(part(arrays, "average/"))
+        for index, variable in enumerate(self._seeds()):
+            variable.assign(arrays[f"seeds/{index}"])
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """Everything that :meth:`load` wants."""
+        out: dict[str, npt.NDArray[Any]] = {f"weights/{k}": v for k, v in self.weight_arrays().items()}
+        out |= {f"optimiser/{k}": v for k, v in self.optimiser.state().items()}
+        out |= {f"average/{k}": v for k, v in self.average.state().items()}
+        return out | {f"seeds/{index}": np.asarray(v.numpy()) for index, v in enumerate(self._seeds())}
+
+    def weight_arrays(self) -> Weights:
+        """The weights as they are, not averaged."""
+        return {name: weight.numpy() for name, weight in self._weights.items()}
+
+    def step(self, images: Any, labels: Any, votes: Any, rate: float) -> None:
+        """One batch: forward, backward, update."""
+        self._step(tf.constant(images), tf.constant(labels), tf.constant(votes), tf.constant(rate, tf.float32))
+
+    def read_meters(self, steps: int) -> tuple[float, float, float]:
+        """Mean loss, loss on the labels and accuracy since the last call."""
+        loss, label_loss, accuracy = (float(v) for v in self._meters.numpy() / max(1, steps))
+        self._meters.assign(tf.zeros(3))
+        return loss, label_loss, accuracy
+
+    def evaluate(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Logits (N, 7) of the averaged weights on plain pictures."""
+        raw = self.weight_arrays()
+        self._assign(self.average.arrays())
+        out = []
+        for start in range(0, len(images), EVALUATION_BATCH):
+            pixels = resize(images[start : start + EVALUATION_BATCH], self.stage.input_size)
+            padded = np.zeros((EVALUATION_BATCH, *pixels.shape[1:]), np.uint8)
+            padded[: len(pixels)] = pixels
+            out.append(self._forward(tf.constant(padded)).numpy()[: len(pixels)])
+        self._assign(raw)
+        return np.concatenate(out)
+
+    def _train_step(self, images: Any, labels: Any, votes: Any, rate: Any) -> None:
+        with tf.GradientTape() as tape:
+            out = self.network(images, training=True)
+            logits = out[LOGITS]
+            smoothing = self.recipe.label_smoothing
+            target = tf.one_hot(labels, logits.shape[1]) * (1 - smoothing) + smoothing / logits.shape[1]
+            label_loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(target, logits))
+            # Rows without votes are all zero and so contribute nothing.
+            vote_loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(votes, out[FERPLUS]))
+            loss = label_loss + self.stage.auxiliary_weight * vote_loss
+        gradients = tape.gradient(loss, self.optimiser.variables())
+        self.optimiser.apply(gradients, rate)
+        hits = tf.reduce_mean(tf.cast(tf.equal(tf.argmax(logits, 1), tf.cast(labels, tf.int64)), tf.float32))
+        self._meters.assign_add(tf.stack([loss, label_loss, hits]))
+
+    def _assign(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        for name, weight in self._weights.items():
+            weight.assign(arrays[name])
+
+    def _seeds(self) -> list[Any]:
+        """States of the random generators inside layers (Dropout)."""
+        return [v for v in self.network.variables if v.name == "seed_generator_state"]
+
+
+def part(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:
+    """The arrays whose name begins with a prefix, under what follows it."""
+    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
