@@ -1,0 +1,83 @@
+"""From trained weights to a model bundle: temperature, crop template, figures, model card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_batch.bundle import ModelBundle, write_bundle
+from fer_batch.network import Architecture
+from training.card import Origin, model_card, provenance
+from training.data import FaceSet
+from training.evaluate import Evaluation, predict
+from training.metrics import fit_temperature, softmax
+from training.recipe import Recipe
+
+
+def export_bundle(
+    path: Path,
+    weights: Mapping[str, npt.NDArray[np.float32]],
+    *,
+    recipe: Recipe,
+    input_size: int,
+    validation: FaceSet,
+    template: npt.NDArray[np.float32],
+    origin: Origin,
+    architecture: Architecture | None = None,
+    split: str = "PublicTest",
+    overwrite: bool = False,
+) -> tuple[ModelBundle, Evaluation]:
+    """Writes a bundle whose temperature and figures come from a validation split.
+
+    The figures are of the bundle as it will be used: read back from its float16 file and scored by the engine's own
+    scorer.
+
+    Args:
+        path: folder to write.
+        weights: by name, as the trainer returns them.
+        recipe: how they were trained.
+        input_size: side of the crops the model shall take, in pixels.
+        validation: labelled pictures that were not trained on.
+        template: (5, 2), from :func:`training.template.landmark_template`.
+        origin: what the card tells about the training.
+        architecture: of the weights; the recipe's last stage by default.
+        split: name of the validation split.
+        overwrite: replaces a bundle that is there already.
+
+    Raises:
+        BundleError: the bundle cannot be written.
+    """
+    architecture = architecture or recipe.architecture()
+    common: dict[str, Any] = {
+        "name": origin.name,
+        "architecture": architecture,
+        "input_size": input_size,
+        "channels": 1,
+        "mean": recipe.mean,
+        "scale": recipe.scale,
+        "template": template,
+        "weights": weights,
+    }
+    # A first bundle with temperature 1 gives the logits as they will be: from float16 weights, by the same code.
+    plain = write_bundle(path, temperature=1.0, card="", overwrite=overwrite, **common)
+    logs = np.log(np.maximum(predict(plain, validation), 1e-12))
+    temperature = round(fit_temperature(logs, validation.labels), 4)
+    evaluation = Evaluation.of(softmax(logs, temperature), validation.labels)
+    figures = {"split": split, **evaluation.figures()}
+    origin = replace(origin, temperature=temperature)
+    bundle = write_bundle(
+        path,
+        temperature=temperature,
+        figures=figures,
+        training={**origin.facts(), "recipe": recipe.options()},
+        provenance=provenance(),
+        card=model_card(origin, architecture, input_size, figures),
+        overwrite=True,
+        **common,
+    )
+    return bundle, evaluation
