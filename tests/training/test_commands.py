@@ -1,0 +1,152 @@
+"""``fer-batch train`` and ``fer-batch evaluate`` as a user types them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from fer_batch.bundle import ModelBundle
+from fer_batch.errors import BundleError, RefusedError
+from fer_batch.network import Architecture
+from fer_batch.schema import EMOTIONS
+from tests.tiny import write_tiny_bundle
+from tests.training.faces import pictures, rows, write_csv, write_votes
+from training.commands import evaluate, train
+from training.evaluate import predict
+
+app = typer.Typer()
+app.command()(train)
+app.command()(evaluate)
+
+FIGURES = {"accuracy", "macro_f1", "ece", "n", "recall"}
+
+
+def invoke(*arguments: object) -> str:
+    """Runs a command in this process and returns its standard output."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.fixture(autouse=True)
+def _few_faces_suffice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny pictures have no faces in them, so their template is given."""
+    from tests.tiny import TEMPLATE
+
+    monkeypatch.setattr("training.template.landmark_template", lambda *_, **__: TEMPLATE)
+
+
+def test_train_then_evaluate(tmp_path: Path) -> None:
+    data = write_csv(tmp_path / "fer2013.csv.gz", rows("Training", 64) + rows("PublicTest", 21, seed=1))
+    votes = write_votes(tmp_path / "fer2013new.csv", ["Training"] * 64 + ["PublicTest"] * 21)
+    out, checkpoints = tmp_path / "model", tmp_path / "checkpoints"
+    small = ["--depths", "1,1,1,1", "--width", 4, "--input-size", 32, "--batch", 16, "--precision", "float32"]
+    common = ["--ferplus", votes, "--checkpoints", checkpoints, "--epochs", 1, "--name", "little", *small]
+    invoke("train", data, "--out", out, *common)
+    bundle = ModelBundle.load(out)
+    assert bundle.name == "little"
+    assert Architecture.from_options(bundle.architecture).depths == (1, 1, 1, 1)
+    assert bundle.input_size == 32
+    assert bundle.training["pictures"] == 64
+    assert bundle.training["votes"] is True
+    assert bundle.training["images_seen"] == 64
+    assert bundle.figures["n"] == 21
+    assert "21 pictures" in bundle.card
+    # What the card claims is what evaluating the bundle gives, also from a file that holds the one split alone.
+    alone = write_csv(tmp_path / "public.csv", rows("PublicTest", 21, seed=1))
+    printed = json.loads(invoke("evaluate", "--data", alone, "--split", "PublicTest", "--model", out, "--json"))
+    assert printed["accuracy"] == bundle.figures["accuracy"]
+    assert printed["confusion"] == bundle.figures["confusion"]
+    assert printed["ece"] == pytest.approx(bundle.figures["ece"], abs=2e-4)
+    # The same command again has nothing left to train; the bundle is not replaced unasked.
+    with pytest.raises(RefusedError, match="exists already"):
+        invoke("train", data, "--out", out, *common)
+    invoke("train", data, "--out", out, "--overwrite", *common)
+    assert ModelBundle.load(out).weights().keys() == bundle.weights().keys()
+    np.testing.assert_array_equal(ModelBundle.load(out).weights()["logits/kernel"], bundle.weights()["logits/kernel"])
+
+
+def test_evaluate_prints_one_object_and_nothing_else(tmp_path: Path) -> None:
+    data = write_csv(tmp_path / "public.csv", rows("PublicTest", 14))
+    model = write_tiny_bundle(tmp_path / "model")
+    code = (
+        "import sys, typer; from training.commands import evaluate; app = typer.Typer(); app.command()(evaluate); app()"
+    )
+    arguments = ["--data", data, "--split", "PublicTest", "--model", model.path, "--json"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    figures = json.loads(done.stdout)
+    assert set(figures) >= FIGURES
+    assert figures["n"] == 14
+    assert list(figures["recall"]) == list(EMOTIONS)
+    assert figures["model"] == "tiny"
+    expected = (predict(model, pictures(14)).argmax(axis=1) == pictures(14).labels).mean()
+    assert figures["accuracy"] == round(float(expected), 4)
+
+
+def test_evaluate_for_people(tmp_path: Path) -> None:
+    data = write_csv(tmp_path / "public.csv", rows("PublicTest", 14))
+    printed = invoke("evaluate", "--data", data, "--model", write_tiny_bundle(tmp_path / "model").path)
+    for word in (*EMOTIONS, "accuracy", "macro F1", "calibration error", "n = 14"):
+        assert word in printed
+
+
+def test_refusals(tmp_path: Path) -> None:
+    data = write_csv(tmp_path / "public.csv", rows("PublicTest", 2))
+    with pytest.raises(RefusedError, match="no rows of the split 'Training'"):
+        invoke("train", data, "--out", tmp_path / "model", "--checkpoints", tmp_path / "c")
+    with pytest.raises(RefusedError, match="--depths 3,four"):
+        invoke("train", data, "--out", tmp_path / "model", "--depths", "3,four")
+    with pytest.raises(RefusedError, match="depths must be four counts"):
+        invoke("train", data, "--out", tmp_path / "model", "--depths", "3,4")
+    with pytest.raises(RefusedError, match="precision must be"):
+        invoke("train", data, "--out", tmp_path / "model", "--precision", "int8")
+    with pytest.raises(BundleError, match="does not exist"):
+        invoke("evaluate", "--data", data, "--model", tmp_path / "nowhere")
+    with pytest.raises(RefusedError, match="it holds: PublicTest"):
+        invoke("evaluate", "--data", data, "--split", "PrivateTest")
+
+
+def test_importing_the_commands_is_quick() -> None:
+    started = time.monotonic()
+    code = (
+        "import sys, training.commands; print([m for m in ('tensorflow', 'keras', 'cv2', 'ray') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_help(command: str) -> None:
+    printed = invoke(command, "--help")
+    assert "--model" in printed or "--ferplus" in printed
+
+
+def test_the_shipped_model_on_real_pictures(shared: Path, tmp_path: Path) -> None:
+    """The first real validation rows score about what the card says; all of them take a minute, so not here."""
+    import gzip
+    from itertools import islice
+
+    lines = []
+    with gzip.open(shared / "fer2013" / "fer2013.csv.gz", "rt") as file:
+        header = next(file)
+        for line in islice(file, 28709, 28709 + 300):
+            assert line.rstrip().endswith("PublicTest")
+            lines.append(line)
+    part = tmp_path / "part.csv"
+    part.write_text(header + "".join(lines))
+    figures = json.loads(invoke("evaluate", "--data", part, "--json"))
+    assert figures["n"] == 300
+    claimed = ModelBundle.load().figures["accuracy"]
+    assert abs(figures["accuracy"] - claimed) < 0.08  # three standard errors of 300 pictures
