@@ -153,7 +153,8 @@ def write_bundle(
     if path.exists() and not (overwrite and (path / DESCRIPTION).exists()):
         remedy = "name another folder" if not overwrite else "it is no model bundle, so it is not replaced"
         raise BundleError(f"{path} exists already: {remedy}")
-    halves = {key: np.ascontiguousarray(value, dtype=np.float16) for key, value in weights.items()}
+    with np.errstate(over="ignore"):  # what overflows is found and refused below
+        halves = {key: np.ascontiguousarray(value, dtype=np.float16) for key, value in weights.items()}
     for key, half in halves.items():
         if not np.isfinite(half).all():
             raise BundleError(f"tensor {key} has values that float16 cannot hold; the model did not train soundly")
