@@ -65,7 +65,7 @@ class Scorer:
             return tf.nn.softmax(tf.cast(logits, tf.float32) / temperature)
 
         self._network = network  # a tf.function does not keep its variables alive
-        function = tf.function(forward)
+        function = tf.function(forward, autograph=False)  # no Python control flow to convert; it would leave a file
         self._forward = {
             size: function.get_concrete_function(tf.TensorSpec((size, *self.shape), tf.uint8))
             for size in self.batch_sizes
