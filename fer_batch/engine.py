@@ -44,6 +44,9 @@ log = logging.getLogger("fer_batch")
 PROBE_CHUNK = 16
 """Files probed by one task."""
 
+MAX_TEMP_PATH = 30
+"""Longest path of a temporary folder that leaves room for Ray's socket names: Linux allows 107 bytes in all."""
+
 POLL_S = 0.5
 """How often progress is shown while nothing finishes."""
 
@@ -119,7 +122,7 @@ def cluster(address: str | None, placement: Placement | None) -> Iterator[None]:
         finally:
             ray.shutdown()
         return
-    folder = Path(tempfile.mkdtemp(prefix="fer-batch-"))  # only for this user to read; its path must stay short
+    folder = _private_folder()
     try:
         ray.init(
             address="local",
@@ -139,6 +142,12 @@ def cluster(address: str | None, placement: Placement | None) -> Iterator[None]:
         ray.shutdown()
         _keep_logs(folder)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _private_folder() -> Path:
+    """A temporary folder that only this user can read. Ray puts sockets there, whose paths must stay short."""
+    usual = tempfile.gettempdir()
+    return Path(tempfile.mkdtemp(prefix="fer-", dir=usual if len(usual) <= MAX_TEMP_PATH else "/tmp"))  # noqa: S108
 
 
 def _keep_logs(folder: Path) -> None:

@@ -9,15 +9,15 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from training.commands import evaluate, train
 
 from fer_batch.errors import FerBatchError, RefusedError
 from jobs.doctor import doctor
 from jobs.predict import predict
 from jobs.run import run
 from jobs.status import report, status
+from training.commands import evaluate, train
 
-REFUSED, STOPPED, INTERRUPTED = 2, 1, 130
+REFUSED, STOPPED = 2, 1
 
 app = typer.Typer(
     name="fer-batch",
@@ -64,6 +64,3 @@ def main() -> None:
         word = "refused" if isinstance(error, RefusedError) else "stopped"
         console.print(f"fer-batch: {word}: {error}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(REFUSED if isinstance(error, RefusedError) else STOPPED)
-    except KeyboardInterrupt:
-        console.print("fer-batch: interrupted", markup=False, highlight=False)
-        sys.exit(INTERRUPTED)

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from rich.console import Console
+from rich.filesize import decimal
 
 from fer_batch.config import Resources, RunConfig
 from fer_batch.discover import Discovery
@@ -68,7 +69,7 @@ def dry_run(
     console = Console()
     length = clock(sum(video.duration_ms for video in videos))
     found = f"{len(videos)} videos, {length} in all, about {samples:.0f} samples"
-    disk = f"{samples * (FACE_ROW_BYTES + FRAME_ROW_BYTES) / 1e6:.1f} MB"
+    disk = decimal(round(samples * (FACE_ROW_BYTES + FRAME_ROW_BYTES)))
     lines = [
         f"{found} ({discovery.passed_over} other files passed over)",
         f"about {clock(round(seconds * 1000))} and {disk} of tables with one face a frame, by {placement.describe()}",

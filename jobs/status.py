@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fer_batch.store import Run
-from jobs.run import Pages
 from jobs.values import clock
 
 ROWS = 40
@@ -25,6 +23,8 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show the state and the ledger of a run, also while it goes on."""
+    from fer_batch.store import Run
+
     run = Run(path)
     ledger = run.videos().select(
         ["path", "video_id", "status", "error_code", "error", "duration_ms", "n_sampled", "n_faces", "n_tracks"]
@@ -57,9 +57,10 @@ def status(
 
 def report(
     path: Annotated[Path, typer.Argument(metavar="RUN", help="The --out of a run.")],
-    pages: Annotated[Pages, typer.Option("--pages", help="Which pages to build.")] = "full",
+    pages: Annotated[Literal["full", "index"], typer.Option("--pages", help="Which pages to build.")] = "full",
 ) -> None:
     """Build the pages of a run again, from its tables alone."""
+    from fer_batch.store import Run
     from reports import build
 
     Console().print(f"report: {build(Run(path), pages=pages)}", markup=False, highlight=False, soft_wrap=True)
@@ -67,4 +68,4 @@ def report(
 
 def _summary(info: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     counted = ", ".join(f"{sum(row['status'] == name for row in rows)} {name}" for name in ("ok", "partial", "failed"))
-    return f"{info['state']} (since {info.get('updated', '?')}): {len(rows)} videos in the ledger, {counted}"
+    return f"{info['state']} (updated {info.get('updated', '?')}): {len(rows)} videos in the ledger, {counted}"

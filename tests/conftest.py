@@ -10,7 +10,11 @@ from typing import TypeVar
 
 import pytest
 
+from fer_batch.bundle import ModelBundle
+from fer_batch.config import Resources
+from fer_batch.resources import place
 from tests.clips import Clips
+from tests.tiny import write_tiny_bundle
 
 ROOT = Path(__file__).parents[1]
 
@@ -62,6 +66,21 @@ def chromium() -> str:
 def chromedriver() -> str:
     """Path of the driver that steers Chromium."""
     return find_program("chromedriver")
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> ModelBundle:
+    """A model that is real in all but its judgement."""
+    return write_tiny_bundle(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Generator[None, None, None]:
+    """One embedded Ray for all tests that need it, as a run starts it, with a pretended GPU."""
+    from fer_batch.engine import cluster
+
+    with cluster(None, place(Resources(cpus=2, gpus=1), 2, 1)):
+        yield
 
 
 @pytest.hookimpl(wrapper=True)

@@ -34,7 +34,11 @@ def test_is_there_while_held_and_gone_after(file: Path) -> None:
 
 
 def test_a_second_driver_is_told_who_holds_it(file: Path) -> None:
-    with Lease(file), pytest.raises(RefusedError, match=rf"process {os.getpid()} on {socket.gethostname()}"), Lease(file):
+    with (
+        Lease(file),
+        pytest.raises(RefusedError, match=rf"process {os.getpid()} on {socket.gethostname()}"),
+        Lease(file),
+    ):
         pass
 
 

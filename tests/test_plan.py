@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -34,9 +35,7 @@ def ranges(parts: list[Segment]) -> list[tuple[int, int]]:
     target=st.floats(0.01, 50),
     done=st.lists(st.tuples(st.integers(0, 40), st.integers(1, 10)), max_size=4),
 )
-def test_segments_cover_what_is_not_done_exactly_once(
-    seconds: int, target: float, done: list[tuple[int, int]]
-) -> None:
+def test_segments_cover_what_is_not_done_exactly_once(seconds: int, target: float, done: list[tuple[int, int]]) -> None:
     clip = video(seconds)
     borders = [cut.pts for cut in clip.cuts] + [clip.end_pts]
     committed: list[tuple[int, int]] = []
@@ -49,7 +48,7 @@ def test_segments_cover_what_is_not_done_exactly_once(
     covered = sorted(committed + ranges(parts))
     assert covered[0][0] == 0
     assert covered[-1][1] == clip.end_pts
-    assert all(a[1] == b[0] for a, b in zip(covered, covered[1:], strict=False))
+    assert all(a[1] == b[0] for a, b in pairwise(covered))
 
 
 def test_a_short_video_is_not_cut() -> None:
@@ -83,7 +82,7 @@ def test_cost_follows_length_samples_and_range() -> None:
 
 
 def schedule(workers: int = 2) -> Schedule:
-    return Schedule(RunConfig(), workers, lambda video_id: [])
+    return Schedule(RunConfig(), workers, lambda _id: [])
 
 
 def drain(plan: Schedule) -> list[Unit]:
@@ -121,7 +120,7 @@ def test_a_long_video_is_complete_when_its_last_segment_is() -> None:
 
 
 def test_a_video_whose_segments_were_all_committed_only_waits_to_be_joined() -> None:
-    plan = Schedule(RunConfig(), 2, lambda video_id: [(0, 30_000), (30_000, 60_000)])
+    plan = Schedule(RunConfig(), 2, lambda _id: [(0, 30_000), (30_000, 60_000)])
     plan.add(video(60))
     assert plan.next_unit(all_found=True) is None
     assert plan.next_complete() is not None

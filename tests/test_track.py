@@ -22,7 +22,7 @@ Seen = list[tuple[int, float, float, float]]
 def tracks(seen: Seen, tracking: Tracking | None = None) -> list[int]:
     times = np.array([t for t, *_ in seen], np.int64)
     boxes = np.array([[x - s / 2, y - s / 2, s, s] for _, x, y, s in seen], np.float64).reshape(-1, 4)
-    return assign_tracks(times, boxes, tracking or Tracking()).tolist()
+    return [int(i) for i in assign_tracks(times, boxes, tracking or Tracking())]
 
 
 def in_clip(path: Path, sampling: Sampling) -> dict[int, list[tuple[int, float]]]:
@@ -32,9 +32,7 @@ def in_clip(path: Path, sampling: Sampling) -> dict[int, list[tuple[int, float]]
     for sample in SegmentReader(whole(probe(path)), sampling):
         assert sample.image is not None
         faces, _ = detector(sample.image)
-        seen += [
-            (sample.timestamp_ms, f.box[0] + f.box[2] / 2, f.box[1] + f.box[3] / 2, f.size) for f in faces
-        ]
+        seen += [(sample.timestamp_ms, f.box[0] + f.box[2] / 2, f.box[1] + f.box[3] / 2, f.size) for f in faces]
     found: dict[int, list[tuple[int, float]]] = {}
     for track_id, (t, x, _, _) in zip(tracks(seen), seen, strict=True):
         found.setdefault(track_id, []).append((t, x))
@@ -98,11 +96,7 @@ def test_two_faces_in_one_frame_are_never_one_track() -> None:
 
 
 @settings(max_examples=60)
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 20), st.floats(0, 1000), st.floats(0, 1000), st.floats(20, 300)), max_size=40
-    )
-)
+@given(st.lists(st.tuples(st.integers(0, 20), st.floats(0, 1000), st.floats(0, 1000), st.floats(20, 300)), max_size=40))
 def test_ids_are_from_one_without_gaps_unique_in_a_frame_and_in_order_of_appearance(
     raw: list[tuple[int, float, float, float]],
 ) -> None:
