@@ -9,6 +9,7 @@ import os
 import platform
 import shutil
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -173,14 +174,18 @@ def _carry_out(
     state: RunState,
     on_progress: Callable[[Progress], None],
 ) -> None:
+    if asked.address is not None:
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "1")  # see the top of the engine
     from fer_batch import engine  # Ray's import takes a second: not for those who only read tables
     from fer_batch.progress import Progress
 
     on_progress(Progress("starting"))
+    start = time.monotonic()
     with engine.cluster(asked.address, placement):
         cpus, gpus_there = engine.available()
         placement = place(asked, cpus, gpus_there if context.config.backend == "tensorflow-gpu" else 0)
         log.info("%s", placement.describe())
+        ray_ready_s = time.monotonic() - start
         run_now = Run(context.path)
         todo = _ToDo(discovery, run_now, retry_failed)
         schedule = Schedule(
@@ -193,10 +198,11 @@ def _carry_out(
         driver.counts = todo.counts
         try:
             driver.run()
-            seconds = dataclasses.asdict(driver.seconds)
+            timings = {"start_ray": ray_ready_s, **dataclasses.asdict(driver.seconds)}
             if driver.n_units:
-                seconds["score"] = driver.scoring_s()
-            state.info["timings"] = {name: round(value, 3) for name, value in seconds.items()}
+                timings |= {"start_model": driver.model_ready_s or 0.0, "score": driver.scoring_s()}
+            timings["wall"] = time.monotonic() - start
+            state.info["timings"] = {f"{name}_s": round(value, 3) for name, value in timings.items()}
         finally:
             driver.close()
             state.count(driver.counts, todo.found)

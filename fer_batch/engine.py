@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 # Read by Ray when it is imported. The first keeps every socket of a local Ray on loopback (an address alone does not,
-# in Ray 2.60); the second keeps it from reporting its use.
+# in Ray 2.60; whoever means to join a cluster sets it to 1 first); the second keeps it from reporting its use.
 os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -27,7 +27,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import ray
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
 from fer_batch.commit import Counts, commit_long_video, commit_rows
 from fer_batch.errors import FerBatchError, RefusedError, StoppedError, VideoError
@@ -191,6 +191,7 @@ class Driver:
         self._all_found = False
         self._report, self._snapshot = on_progress, snapshot
         self._start = time.monotonic()
+        self.model_ready_s: float | None = None
         self._running: dict[Any, tuple[str, Any]] = {}
         self._context_ref = ray.put(context)
         worker = {"num_cpus": placement.worker_cpus, "max_retries": 0}
@@ -203,6 +204,7 @@ class Driver:
         self._actors: list[Any] = [
             actor.remote(bundle, placement.actor_threads, context.config.precision) for _ in range(placement.actors)
         ]
+        self._ready = self._actors[0].busy_s.remote()  # answered, or broken, once the first actor has its model
 
     def run(self) -> None:
         """Do all there is to do.
@@ -213,8 +215,12 @@ class Driver:
         """
         try:
             while self._fill():
-                finished, _ = ray.wait(list(self._running), num_returns=1, timeout=POLL_S)
+                waiting = list(self._running) if self.model_ready_s is not None else [*self._running, self._ready]
+                finished, _ = ray.wait(waiting, num_returns=1, timeout=POLL_S)
                 for reference in finished:
+                    if reference == self._ready:
+                        self.model_ready_s = time.monotonic() - self._start
+                        continue
                     kind, subject = self._running.pop(reference)
                     self._collect(kind, subject, reference)
                 self._tell("running")
@@ -266,8 +272,9 @@ class Driver:
         except RayTaskError as error:
             if isinstance(error.cause, FerBatchError) and not isinstance(error.cause, VideoError):
                 raise error.cause from error
-            if isinstance(error.cause, RayActorError):
-                raise StoppedError(f"the model cannot be loaded: {_model_error(error.cause)}") from error
+            if isinstance(error.cause, ActorDiedError) and "creation task" in str(error.cause):
+                reason = str(error.cause).strip().splitlines()[-1]
+                raise StoppedError(f"the model cannot be loaded in its actor: {reason}. See run.log") from error
             log.error("%s failed: %s", kind, error)
             self._lost(kind, subject, "internal_error", f"{type(error.cause).__name__}: {error.cause}")
         except RayError as error:
@@ -345,7 +352,3 @@ def available() -> tuple[int, float]:
     """CPUs and GPUs of the Ray that is there."""
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     return int(resources.get("CPU", 0)), float(resources.get("GPU", 0))
-
-
-def _model_error(error: RayActorError) -> str:
-    return str(error).strip().splitlines()[-1]

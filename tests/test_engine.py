@@ -307,6 +307,27 @@ def test_an_actor_that_dies_is_replaced(
     assert_same_tables(undisturbed, disturbed)
 
 
+def test_a_model_that_cannot_be_loaded_stops_the_run_with_the_reason(
+    run_it: RunIt, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken:
+        def __init__(self, *_arguments: Any) -> None:
+            raise ValueError("no room for the model")
+
+        def score(self, crops: np.ndarray) -> np.ndarray:
+            return crops
+
+        def busy_s(self) -> float:
+            return 0.0
+
+    monkeypatch.setattr(engine, "EmotionActor", Broken)
+    with pytest.raises(StoppedError, match="no room for the model"):
+        run_it(folder)
+    assert Run(tmp_path / "out").info["state"] == "stopped"
+    monkeypatch.undo()
+    assert run_it(folder).info["state"] == "complete"
+
+
 def test_a_full_disk_stops_the_run_and_the_next_start_goes_on(
     run_it: RunIt, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
