@@ -110,7 +110,7 @@ def run(
         except KeyboardInterrupt:
             state.write("interrupted")
             raise
-        except StoppedError as error:
+        except (StoppedError, RefusedError) as error:
             log.error("stopped: %s", error)
             state.write_if_possible("stopped")
             raise
