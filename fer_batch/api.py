@@ -6,20 +6,17 @@ import dataclasses
 import json
 import logging
 import os
-import platform
 import shutil
-import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fer_batch.bundle import ModelBundle
-from fer_batch.commit import Counts, commit_rows, committed_segments, compact, create_folders
+from fer_batch.commit import Counts, commit_rows, committed_segments, compact
 from fer_batch.config import Resources, RunConfig
 from fer_batch.detect import check_detector
 from fer_batch.discover import Discovery
@@ -27,17 +24,15 @@ from fer_batch.errors import RefusedError, StoppedError
 from fer_batch.lease import Lease
 from fer_batch.process import CropSpec, RunContext
 from fer_batch.resources import Placement, local_gpus, place, usable_cpus
+from fer_batch.run_folder import RunState, log_file, open_folder
 from fer_batch.schedule import Schedule
-from fer_batch.schema import SCHEMA_VERSION
-from fer_batch.store import Run, write_json
+from fer_batch.store import Run
 from fer_batch.tables import file_columns, path_text
 
 if TYPE_CHECKING:
     from fer_batch.progress import Progress
 
 log = logging.getLogger("fer_batch")
-
-_VERSIONS = ("fer-batch", "tensorflow", "ray", "av", "opencv-python-headless", "numpy", "pyarrow")
 
 
 def run(
@@ -84,29 +79,33 @@ def run(
     discovery = Discovery([os.fspath(item) for item in given], include, exclude, leave_out=path)
     bundle = ModelBundle.load(None if model is None else Path(model))
     detector, detector_hash = check_detector(None if detector_model is None else Path(detector_model))
-    on_gpu = bool(local_gpus() if asked.gpus is None else asked.gpus)
     base = config or RunConfig()
-    wanted = replace(
-        base,
-        detection=replace(base.detection, model_sha256=detector_hash),
-        model_sha256=bundle.sha256,
-        precision="mixed_float16" if on_gpu else "float32",
-        backend="tensorflow-gpu" if on_gpu else "tensorflow-cpu",
-    )
-    placement = None if asked.address else place(asked, usable_cpus(), local_gpus() if on_gpu else 0)
-    metadata = {
-        "model_sha256": bundle.sha256,
-        "sampling": json.dumps(wanted.to_json()["sampling"]),
-        "created_by": f"fer-batch {version('fer-batch')}",
-    }
-    context = RunContext(
-        path, wanted, detector, CropSpec(bundle.template, bundle.input_size, bundle.channels), metadata
-    )
-    _open_folder(path, wanted, redo)
-    with Lease(path / "work" / "lease.json"), _log_file(path / "run.log"):
+    with ExitStack() as stack:
+        if asked.address is None:
+            placement = place(asked, usable_cpus(), local_gpus())
+        else:
+            placement = place(asked, *stack.enter_context(_joined(asked.address)))
+        on_gpu = placement.actor_gpus > 0
+        wanted = replace(
+            base,
+            detection=replace(base.detection, model_sha256=detector_hash),
+            model_sha256=bundle.sha256,
+            precision="mixed_float16" if on_gpu else "float32",
+            backend="tensorflow-gpu" if on_gpu else "tensorflow-cpu",
+        )
+        metadata = {
+            "model_sha256": bundle.sha256,
+            "sampling": json.dumps(wanted.to_json()["sampling"]),
+            "created_by": f"fer-batch {version('fer-batch')}",
+        }
+        crop = CropSpec(bundle.template, bundle.input_size, bundle.channels)
+        context = RunContext(path, wanted, detector, crop, metadata)
+        open_folder(path, wanted, redo)
+        stack.enter_context(Lease(path / "work" / "lease.json"))
+        stack.enter_context(log_file(path / "run.log"))
         state = RunState(path, wanted, bundle, discovery)
         try:
-            _carry_out(context, bundle, asked, placement, discovery, retry_failed, state, on_progress or _ignore)
+            _carry_out(context, bundle, placement, discovery, retry_failed, state, on_progress or _ignore)
         except KeyboardInterrupt:
             state.write("interrupted")
             raise
@@ -118,72 +117,31 @@ def run(
     return Run(path)
 
 
-class RunState:
-    """Keeps ``run.json``: what was asked, with which model, and how far it is."""
+@contextmanager
+def _joined(address: str) -> Iterator[tuple[int, float]]:
+    """A connection to a cluster; gives its CPUs and GPUs."""
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "1")  # see the top of the engine
+    from fer_batch import engine
 
-    def __init__(self, path: Path, config: RunConfig, bundle: ModelBundle, discovery: Discovery) -> None:
-        self._file = path / "run.json"
-        earlier = json.loads(self._file.read_bytes()) if self._file.is_file() else {}
-        self._discovery = discovery
-        self.info: dict[str, Any] = {
-            "schema_version": SCHEMA_VERSION,
-            "fer_batch_version": version("fer-batch"),
-            "state": "running",
-            "created": earlier.get("created", _now()),
-            "inputs": [path_text(Path(item)) for item in discovery.inputs],
-            "config": config.to_json(),
-            "model": {
-                "name": bundle.name,
-                "sha256": bundle.sha256,
-                "input_size": bundle.input_size,
-                "figures": dict(bundle.figures),
-            },
-            "versions": {"python": platform.python_version(), **{name: _version(name) for name in _VERSIONS}},
-            "purpose": None,
-            "host": socket.gethostname(),
-            "counts": earlier.get("counts", {}),
-            "timings": {},
-        }
-        self.write("running")
-
-    def write(self, state: str) -> None:
-        """Replace the file, with the time and the counts so far."""
-        self.info |= {"state": state, "updated": _now()}
-        write_json(self._file, self.info)
-
-    def write_if_possible(self, state: str) -> None:
-        """As :meth:`write`, when the disk itself may be the trouble."""
-        try:
-            self.write(state)
-        except StoppedError as error:
-            log.error("%s", error)
-
-    def count(self, counts: Counts, n_files: int) -> None:
-        """Take over the totals."""
-        totals = {name: getattr(counts, name) for name in ("ok", "partial", "failed", "frames", "faces", "tracks")}
-        self.info["counts"] = {"files": n_files, "passed_over": self._discovery.passed_over, **totals}
+    with engine.cluster(address, None):
+        yield engine.available()
 
 
 def _carry_out(
     context: RunContext,
     bundle: ModelBundle,
-    asked: Resources,
-    placement: Placement | None,
+    placement: Placement,
     discovery: Discovery,
     retry_failed: bool,
     state: RunState,
     on_progress: Callable[[Progress], None],
 ) -> None:
-    if asked.address is not None:
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "1")  # see the top of the engine
     from fer_batch import engine  # Ray's import takes a second: not for those who only read tables
     from fer_batch.progress import Progress
 
     on_progress(Progress("starting"))
     start = time.monotonic()
-    with engine.cluster(asked.address, placement):
-        cpus, gpus_there = engine.available()
-        placement = place(asked, cpus, gpus_there if context.config.backend == "tensorflow-gpu" else 0)
+    with engine.cluster(None, placement):
         log.info("%s", placement.describe())
         ray_ready_s = time.monotonic() - start
         run_now = Run(context.path)
@@ -269,76 +227,5 @@ def _enter_duplicates(context: RunContext, schedule: Schedule, run_now: Run) -> 
     commit_rows(context.path, "duplicates", rows, context.metadata)
 
 
-def _open_folder(path: Path, config: RunConfig, redo: bool) -> None:
-    """Make the run's folder, or check that the one there has the same configuration.
-
-    Raises:
-        RefusedError: it holds something else, or a run with another configuration.
-        StoppedError: it cannot be made.
-    """
-    if (path / "run.json").is_file():
-        differences = config.differences(RunConfig.from_json(Run(path).info["config"]))
-        if differences and not redo:
-            raise RefusedError(
-                f"{path} holds a run with another configuration:\n  " + "\n  ".join(differences) + "\n"
-                "Choose another --out, ask for the same, or throw the old tables away with --redo"
-            )
-        if differences:
-            with Lease(path / "work" / "lease.json") if (path / "work").is_dir() else _nothing():
-                for name in ("faces", "frames", "report", "videos.parquet", "run.json"):
-                    _remove(path / name)
-            _remove(path / "work")
-    elif path.is_dir() and any(path.iterdir()):
-        if not {item.name for item in path.iterdir()} <= {"faces", "frames", "report", "work", "run.log"}:
-            raise RefusedError(f"{path} is not empty and holds no run; choose another --out")
-    elif path.exists() and not path.is_dir():
-        raise RefusedError(f"{path} is a file; choose a folder for --out")
-    create_folders(path)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
 def _ignore(progress: Progress) -> None:
     """Nobody watches."""
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
-
-
-@contextmanager
-def _log_file(file: Path) -> Iterator[None]:
-    """Send this project's log, and what libraries warn of, to the run's log file and nowhere else."""
-    try:
-        handler = logging.FileHandler(file, encoding="utf-8")
-    except OSError as error:
-        raise StoppedError(f"cannot write {file}: {error.strerror}; choose another --out") from error
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    level, propagate = log.level, log.propagate
-    log.addHandler(handler)
-    log.setLevel(logging.DEBUG)
-    log.propagate = False
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        log.setLevel(level)
-        log.propagate = propagate
-        handler.close()
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except ModuleNotFoundError:
-        return "not installed"
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

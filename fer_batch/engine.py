@@ -9,8 +9,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,10 +30,12 @@ from ray.exceptions import ActorDiedError, RayError, RayTaskError
 from fer_batch.commit import Counts, commit_long_video, commit_rows
 from fer_batch.errors import FerBatchError, RefusedError, StoppedError, VideoError
 from fer_batch.plan import Unit
+from fer_batch.probe import VideoInfo
 from fer_batch.process import RunContext, Seconds
 from fer_batch.progress import Progress
 from fer_batch.resources import Placement
 from fer_batch.schedule import Schedule
+from fer_batch.scratch import scratch_folder
 from fer_batch.tables import failed_row
 from fer_batch.worker import Probed, UnitDone, do_unit, probe_files
 
@@ -43,9 +43,6 @@ log = logging.getLogger("fer_batch")
 
 PROBE_CHUNK = 16
 """Files probed by one task."""
-
-MAX_TEMP_PATH = 30
-"""Longest path of a temporary folder that leaves room for Ray's socket names: Linux allows 107 bytes in all."""
 
 POLL_S = 0.5
 """How often progress is shown while nothing finishes."""
@@ -122,40 +119,24 @@ def cluster(address: str | None, placement: Placement | None) -> Iterator[None]:
         finally:
             ray.shutdown()
         return
-    folder = _private_folder()
-    try:
-        ray.init(
-            address="local",
-            num_cpus=placement.cpus,
-            num_gpus=math.ceil(placement.actors * placement.actor_gpus),
-            object_store_memory=placement.store_bytes,
-            include_dashboard=False,
-            _node_ip_address="127.0.0.1",
-            _temp_dir=str(folder),
-            _system_config={"automatic_object_spilling_enabled": False},  # crops never reach a disk
-            **quiet,
-        )
-        yield
-    except (RayError, TimeoutError, ConnectionError) as error:
-        raise StoppedError(f"Ray did not start or broke down: {error}. See run.log in the run's folder") from error
-    finally:
-        ray.shutdown()
-        _keep_logs(folder)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _private_folder() -> Path:
-    """A temporary folder that only this user can read. Ray puts sockets there, whose paths must stay short."""
-    usual = tempfile.gettempdir()
-    return Path(tempfile.mkdtemp(prefix="fer-", dir=usual if len(usual) <= MAX_TEMP_PATH else "/tmp"))  # noqa: S108
-
-
-def _keep_logs(folder: Path) -> None:
-    """What workers and actors printed (TensorFlow, FFmpeg, tracebacks) goes into the run's log."""
-    for file in sorted(folder.glob("session_2*/logs/worker-*.err")):
-        text = file.read_text(errors="replace").strip()
-        if text:
-            log.debug("%s\n%s", file.name, text)
+    with scratch_folder() as folder:
+        try:
+            ray.init(
+                address="local",
+                num_cpus=placement.cpus,
+                num_gpus=math.ceil(placement.actors * placement.actor_gpus),
+                object_store_memory=placement.store_bytes,
+                include_dashboard=False,
+                _node_ip_address="127.0.0.1",
+                _temp_dir=str(folder),
+                _system_config={"automatic_object_spilling_enabled": False},  # crops never reach a disk
+                **quiet,
+            )
+            yield
+        except (RayError, TimeoutError, ConnectionError) as error:
+            raise StoppedError(f"Ray did not start or broke down: {error}. See run.log in the run's folder") from error
+        finally:
+            ray.shutdown()
 
 
 class Driver:
@@ -309,18 +290,19 @@ class Driver:
     def _lost(self, kind: str, subject: Any, code: str, reason: str) -> None:
         """A task came to nothing: try again what can be tried again, enter the rest in the ledger."""
         advice = "see run.log, and try again with --retry-failed"
+        given_up: list[tuple[Path, VideoInfo | None]]
         if kind == "unit":
-            given_up = [video.path for video in self.schedule.lost(subject)]
+            given_up = [(video.path, video) for video in self.schedule.lost(subject)]
         elif kind == "probe" and len(subject) > 1:
             for path in subject:  # each on its own, so that only the guilty one fails
                 self._begin("probe", [path], self._probe.remote([path], self._context_ref))
             return
         else:
-            given_up = subject if kind == "probe" else [subject.path]
+            given_up = [(subject[0], None) if kind == "probe" else (subject.path, subject)]
         if given_up:
-            rows = [failed_row(path, VideoError(code, f"{reason}; {advice}")) for path in given_up]
+            rows = [failed_row(path, VideoError(code, f"{reason}; {advice}"), video) for path, video in given_up]
             self._failures(
-                [(path, reason) for path in given_up],
+                [(path, reason) for path, _video in given_up],
                 commit_rows(self.context.path, "driver", rows, self.context.metadata),
             )
 

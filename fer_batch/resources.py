@@ -104,7 +104,7 @@ def place(asked: Resources, cpus: int, gpus: float) -> Placement:
     used_gpus = gpus if asked.gpus is None else asked.gpus
     actors = asked.actors or (max(1, int(used_gpus)) if used_gpus else math.ceil(used / CPUS_PER_ACTOR))
     workers = asked.workers or used
-    store = STORE_BYTES
+    store = STORE_BYTES if asked.address is not None else _store_bytes()
     if asked.memory is not None:
         least = BASE_BYTES + store + (asked.workers or 1) * WORKER_BYTES
         if asked.actors is None:
@@ -131,6 +131,23 @@ def place(asked: Resources, cpus: int, gpus: float) -> Placement:
         actor_threads=max(1, used // actors),
         store_bytes=store,
     )
+
+
+def _store_bytes() -> int:
+    """Size of the object store on this machine. A larger one than fits into shared memory would lie on a disk.
+
+    Raises:
+        RefusedError: not even the smallest one fits.
+    """
+    shared = shared_memory_bytes()
+    if shared is None:
+        return STORE_BYTES
+    if shared * 0.9 < MIN_STORE_BYTES:
+        raise RefusedError(
+            f"shared memory (/dev/shm) has {shared / 1e6:.0f} MB free; {MIN_STORE_BYTES / 0.9e6:.0f} MB are needed, "
+            "lest face crops be written to a disk. In a container: docker run --shm-size=512m"
+        )
+    return min(STORE_BYTES, int(shared * 0.9))
 
 
 def _share(total: float, parts: int) -> float:

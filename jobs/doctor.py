@@ -99,18 +99,18 @@ def _memory() -> Finding:
 
 
 def _shared_memory() -> Finding:
-    from fer_batch.resources import STORE_BYTES, shared_memory_bytes
+    from fer_batch.resources import MIN_STORE_BYTES, shared_memory_bytes
 
     size = shared_memory_bytes()
     if size is None:
         return Finding("shared memory", "ok", "not a file system here")
     detail = f"{size / 1e6:.0f} MB free"
-    if size > STORE_BYTES:
+    if size * 0.9 >= MIN_STORE_BYTES:
         return Finding("shared memory", "ok", detail)
     return Finding(
         "shared memory",
         "problem",
-        f"{detail}, a run needs {STORE_BYTES / 1e6:.0f} MB, lest face crops be written to a disk",
+        f"{detail}, a run needs {MIN_STORE_BYTES / 0.9e6:.0f} MB, lest face crops be written to a disk",
         "in a container: docker run --shm-size=512m",
     )
 

@@ -269,6 +269,21 @@ def test_a_video_that_kills_its_worker_fails_and_the_others_do_not(
     assert status_of(run_it(folder, retry_failed=True))["two.mp4"] == ("ok", None)
 
 
+def test_a_copy_of_a_video_that_fails_fails_likewise(
+    run_it: RunIt, clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "in"
+    target.mkdir()
+    for name in "ab":
+        shutil.copy(clips.two_faces.path, target / f"{name}.mp4")
+
+    def fail(unit: Unit, context: RunContext, actors: list[Any]) -> None:
+        raise ZeroDivisionError
+
+    replace_unit_task(monkeypatch, fail)
+    assert set(status_of(run_it(target)).values()) == {("failed", "internal_error")}
+
+
 def test_an_error_nobody_foresaw_fails_its_video_and_is_named(
     run_it: RunIt, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -210,5 +210,14 @@ def test_what_can_never_fit_is_refused_with_the_sums(asked: Resources, message: 
         place(asked, 4, 0)
 
 
+def test_too_little_shared_memory_is_refused_rather_than_a_disk_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fer_batch.resources.shared_memory_bytes", lambda: 150 * 10**6)
+    assert place(Resources(), 4, 0).store_bytes == 135 * 10**6
+    monkeypatch.setattr("fer_batch.resources.shared_memory_bytes", lambda: 64 * 10**6)
+    with pytest.raises(RefusedError, match=r"64 MB free.*--shm-size"):
+        place(Resources(), 4, 0)
+    assert place(Resources(address="cluster:6379"), 4, 0).store_bytes > 0  # a cluster's is not ours
+
+
 def test_memory_limits_the_number_of_workers() -> None:
     assert place(Resources(memory=3 * 10**9), 16, 0).workers < 16

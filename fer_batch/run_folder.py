@@ -1,0 +1,146 @@
+"""The state of a run's folder: may this run use it, what ``run.json`` says, where the log goes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from fer_batch.bundle import ModelBundle
+from fer_batch.commit import Counts, create_folders
+from fer_batch.config import RunConfig
+from fer_batch.discover import Discovery
+from fer_batch.errors import RefusedError, StoppedError
+from fer_batch.lease import Lease
+from fer_batch.schema import SCHEMA_VERSION
+from fer_batch.store import Run, write_json
+from fer_batch.tables import path_text
+
+log = logging.getLogger("fer_batch")
+
+_PACKAGES = ("fer-batch", "tensorflow", "ray", "av", "opencv-python-headless", "numpy", "pyarrow")
+
+
+class RunState:
+    """Keeps ``run.json``: what was asked, with which model, and how far it is."""
+
+    def __init__(self, path: Path, config: RunConfig, bundle: ModelBundle, discovery: Discovery) -> None:
+        self._file = path / "run.json"
+        earlier = json.loads(self._file.read_bytes()) if self._file.is_file() else {}
+        self._discovery = discovery
+        self.info: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "fer_batch_version": version("fer-batch"),
+            "state": "running",
+            "created": earlier.get("created", _now()),
+            "inputs": [path_text(Path(item)) for item in discovery.inputs],
+            "config": config.to_json(),
+            "model": {
+                "name": bundle.name,
+                "sha256": bundle.sha256,
+                "input_size": bundle.input_size,
+                "figures": dict(bundle.figures),
+            },
+            "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+            "purpose": None,
+            "host": socket.gethostname(),
+            "counts": earlier.get("counts", {}),
+            "timings": {},
+        }
+        self.write("running")
+
+    def write(self, state: str) -> None:
+        """Replace the file, with the time and the counts so far."""
+        self.info |= {"state": state, "updated": _now()}
+        write_json(self._file, self.info)
+
+    def write_if_possible(self, state: str) -> None:
+        """As :meth:`write`, when the disk itself may be the trouble."""
+        try:
+            self.write(state)
+        except StoppedError as error:
+            log.error("%s", error)
+
+    def count(self, counts: Counts, n_files: int) -> None:
+        """Take over the totals."""
+        totals = {name: getattr(counts, name) for name in ("ok", "partial", "failed", "frames", "faces", "tracks")}
+        self.info["counts"] = {"files": n_files, "passed_over": self._discovery.passed_over, **totals}
+
+
+def open_folder(path: Path, config: RunConfig, redo: bool) -> None:
+    """Make the run's folder, or check that the one there has the same configuration.
+
+    Raises:
+        RefusedError: it holds something else, or a run with another configuration.
+        StoppedError: it cannot be made.
+    """
+    if (path / "run.json").is_file():
+        differences = config.differences(RunConfig.from_json(Run(path).info["config"]))
+        if differences and not redo:
+            raise RefusedError(
+                f"{path} holds a run with another configuration:\n  " + "\n  ".join(differences) + "\n"
+                "Choose another --out, ask for the same, or throw the old tables away with --redo"
+            )
+        if differences:
+            with Lease(path / "work" / "lease.json") if (path / "work").is_dir() else _nothing():
+                for name in ("faces", "frames", "report", "videos.parquet", "run.json"):
+                    _remove(path / name)
+            _remove(path / "work")
+    elif path.is_dir() and any(path.iterdir()):
+        if not {item.name for item in path.iterdir()} <= {"faces", "frames", "report", "work", "run.log"}:
+            raise RefusedError(f"{path} is not empty and holds no run; choose another --out")
+    elif path.exists() and not path.is_dir():
+        raise RefusedError(f"{path} is a file; choose a folder for --out")
+    create_folders(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def log_file(file: Path) -> Iterator[None]:
+    """Send this project's log, and what libraries warn of, to the run's log file and nowhere else."""
+    try:
+        handler = logging.FileHandler(file, encoding="utf-8")
+    except OSError as error:
+        raise StoppedError(f"cannot write {file}: {error.strerror}; choose another --out") from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level, propagate = log.level, log.propagate
+    log.addHandler(handler)
+    log.setLevel(logging.DEBUG)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+        log.propagate = propagate
+        handler.close()
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
