@@ -51,13 +51,26 @@ POLL_S = 0.5
 class EmotionActor:
     """Holds a model and scores batches of crops."""
 
-    def __init__(self, bundle: Path, threads: int, precision: str) -> None:
+    def __init__(self, bundle: Path, threads: int, precision: str, on_gpu: bool) -> None:
+        if on_gpu:
+            self.require_gpu()
         from fer_batch.bundle import ModelBundle
         from fer_batch.score import Scorer
 
         self._scorer = Scorer(ModelBundle.load(bundle), threads=threads, precision=precision)  # type: ignore[arg-type]
         self._scorer.warm_up()
         self._busy_s = 0.0
+
+    def require_gpu(self) -> None:
+        """Rather stop than score on the CPU what was meant for the GPU.
+
+        Raises:
+            RuntimeError: TensorFlow sees no GPU.
+        """
+        import tensorflow as tf
+
+        if not tf.config.list_physical_devices("GPU"):
+            raise RuntimeError("TensorFlow sees no GPU: pip install 'fer-batch[gpu]', or run with --gpus 0")
 
     def score(self, crops: np.ndarray) -> np.ndarray:
         """Probabilities, float32 (n, 7), of crops, uint8 (n, size, size, channels)."""
@@ -183,7 +196,8 @@ class Driver:
             num_cpus=placement.actor_cpus, num_gpus=placement.actor_gpus, max_restarts=-1, max_task_retries=3
         )
         self._actors: list[Any] = [
-            actor.remote(bundle, placement.actor_threads, context.config.precision) for _ in range(placement.actors)
+            actor.remote(bundle, placement.actor_threads, context.config.precision, placement.actor_gpus > 0)
+            for _ in range(placement.actors)
         ]
         self._ready = self._actors[0].busy_s.remote()  # answered, or broken, once the first actor has its model
 

@@ -76,7 +76,7 @@ def describe(progress: Progress) -> str:
         parts.append(f"{progress.kept} kept")
     if failed:
         parts.append(f"{failed} failed or partial")
-    parts.append(f"{progress.n_faces} faces")
+    parts += [f"{progress.n_units} units", f"{progress.n_faces} faces"]
     if progress.elapsed_s > 0 and progress.n_frames:
         parts.append(f"{progress.n_frames / progress.elapsed_s:.0f} frames/s")
         speed = progress.done_ms / 1000 / progress.elapsed_s

@@ -412,6 +412,14 @@ def test_actors_are_placed_on_gpus_by_the_fraction(
     import ray
 
     monkeypatch.setattr("fer_batch.api.local_gpus", lambda: 1)
+    with pytest.raises(StoppedError, match=r"TensorFlow sees no GPU.*--gpus 0"):
+        run_it(clips.two_faces.path, out="not pretended", resources=Resources(cpus=2, gpus=0.5))
+
+    class Pretending(engine.EmotionActor):
+        def require_gpu(self) -> None:
+            assert ray.get_gpu_ids(), "placed without a GPU"
+
+    monkeypatch.setattr(engine, "EmotionActor", Pretending)
     free: list[float] = []
     run = run_it(
         clips.two_faces.path,
