@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from fer_batch.commit import Counts
+from fer_batch.progress import Progress
+from jobs.progress import Display, describe
+
+HALF = Progress(
+    "running",
+    counts=Counts(ok=3, failed=1),
+    kept=1,
+    found=10,
+    all_found=True,
+    media_ms=120_000,
+    done_ms=60_000,
+    n_units=2,
+    n_frames=120,
+    n_faces=200,
+    elapsed_s=10.0,
+)
+
+
+def test_one_line_says_videos_failures_speed_and_time_left() -> None:
+    assert describe(HALF) == (
+        "4/10 videos, 1 kept, 1 failed or partial, 2 units, 200 faces, 12 frames/s, 6.0x real time, 0:10 left"
+    )
+
+
+def test_what_is_not_known_yet_is_not_guessed() -> None:
+    assert describe(Progress("running", found=3)) == "0/3+ videos, 0 units, 0 faces"
+
+
+def shown(*, terminal: bool, quiet: bool = False) -> str:
+    out = io.StringIO()
+    with Display(Console(file=out, force_terminal=terminal, width=120), quiet=quiet) as display:
+        for progress in (Progress("starting"), HALF, HALF, Progress("finishing", counts=Counts(ok=10), found=10)):
+            display(progress)
+    return out.getvalue()
+
+
+def test_plain_lines_where_there_is_no_terminal() -> None:
+    lines = shown(terminal=False).splitlines()
+    assert [line.split(":")[0] for line in lines] == ["starting", "running", "finishing"]
+    assert "\x1b" not in shown(terminal=False)
+
+
+def test_a_live_line_at_a_terminal_and_nothing_for_programs() -> None:
+    assert "10/10+ videos" in shown(terminal=True)
+    assert shown(terminal=False, quiet=True) == ""
