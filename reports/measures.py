@@ -138,7 +138,12 @@ def strip(frames: pa.Table, extent_ms: int, columns: int) -> pa.Table:
     `decode_error` they add up to the part of the time that was sampled. A sample counts where its duration lies.
     """
     edges = np.linspace(0, max(extent_ms, 1), columns + 1)
-    start, length = _column(frames, "timestamp_ms"), _column(frames, "duration_ms")
+    start, length = _column(frames, "timestamp_ms"), _column(frames, "duration_ms").copy()
+    if len(start) > 1:
+        # A sample is the first frame at or after the instant that it stands for, so it comes up to a frame late: what
+        # is missing to the next sample, or too much, is no gap unless it is longer than the sample itself.
+        step = np.diff(start)
+        length[:-1] = np.where(step < 2 * length[:-1], step, length[:-1])
     faces = _column(frames, "n_faces") > 0
     reasons = [reason or "no_face" for reason in frames["reason"].to_pylist()]
     rates = np.nan_to_num(_probabilities(frames)) * faces[:, None]

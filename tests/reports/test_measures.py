@@ -132,6 +132,14 @@ def test_strip_shares_the_time_of_each_slice(tmp_path: Path) -> None:
     assert all(rows[3][name] == 0 for name in (*EMOTIONS, "no_face"))
 
 
+def test_strip_has_no_holes_where_samples_come_a_frame_late(tmp_path: Path) -> None:
+    frames, _ = tables_of(tmp_path, [[(1, HAPPY)]] * 3)
+    position = frames.schema.get_field_index("timestamp_ms")
+    frames = frames.set_column(position, frames.schema.field(position), pa.array([0, 520, 1000], pa.int64()))
+    rows = measures.strip(frames, 1500, 30).to_pylist()
+    assert [round(sum(row[name] for name in EMOTIONS), 5) for row in rows] == [1.0] * 30
+
+
 def test_strip_finer_than_the_samples(tmp_path: Path) -> None:
     frames, _ = tables_of(tmp_path, [[(1, HAPPY)], "decode_error"])
     rows = measures.strip(frames, 1000, 10).to_pylist()
