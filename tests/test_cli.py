@@ -149,7 +149,10 @@ def _run_by_command(
 ) -> tuple[Path, subprocess.CompletedProcess[str]]:
     shutil.copy(clips.two_faces.path, folder / "in" / "two <b>&amp; 'x'.mp4")
     shutil.copy(clips.not_videos["text"], folder / "in" / "letter.mp4")
-    result = fer_batch("run", folder / "in", "--out", folder / "out", "--model", tiny.path, TMPDIR=str(temporary))
+    home = folder / "home"
+    home.mkdir()
+    result = fer_batch("run", folder / "in", "--out", folder / "out", "--model", tiny.path, TMPDIR=str(temporary),
+                       HOME=str(home))  # fmt: skip
     return folder, result
 
 
@@ -175,6 +178,7 @@ def test_a_run_leaves_nothing_behind(run_by_command: tuple[Path, subprocess.Comp
     assert not (folder / "out" / "work").exists()
     commands = [" ".join(p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"])]
     assert not [command for command in commands if str(folder) in command]
+    assert list((folder / "home").rglob("*ray*")) == []
     assert list((folder / "tmp").resolve().iterdir()) == []  # Ray's files, its logs and sockets among them
 
 
