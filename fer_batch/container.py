@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -35,7 +35,8 @@ class PacketTime:
     Attributes:
         pts: its PTS, or its DTS where it has none.
         duration: of its frame, 0 if unknown.
-        is_key: decoding can begin here.
+        is_key: the container says that it is a key frame.
+        is_restart: decoding can begin here and be exact at once.
         is_shown: its frame is shown; others are needed for decoding only (an edit list cuts them off).
         is_guess: `pts` is the DTS.
     """
@@ -43,6 +44,7 @@ class PacketTime:
     pts: int
     duration: int
     is_key: bool
+    is_restart: bool
     is_shown: bool
     is_guess: bool
 
@@ -52,7 +54,40 @@ class PacketTime:
         pts = packet.pts if packet.pts is not None else packet.dts
         if pts is None or not packet.size:
             return None
-        return cls(pts, packet.duration or 0, packet.is_keyframe, not packet.is_discard, packet.pts is None)
+        is_restart = packet.is_keyframe and _is_restart(packet)
+        return cls(pts, packet.duration or 0, packet.is_keyframe, is_restart, not packet.is_discard, packet.pts is None)
+
+
+def _is_restart(packet: av.Packet[Any]) -> bool:
+    """Whether a key frame forgets all frames before it.
+
+    Containers also mark places from which H.264 and HEVC heal over the next frames (intra refresh) as key frames. Only
+    the stream itself tells: by an IDR slice (H.264, type 5) or an IRAP picture (HEVC, types 16 to 21).
+    """
+    context = packet.stream.codec_context
+    if context.name not in ("h264", "hevc"):
+        return True
+    data, extra = bytes(packet), context.extradata or b""
+    position = 4 if context.name == "h264" else 21
+    is_prefixed = len(extra) > position and extra[0] == 1  # else start codes separate the units (Annex B)
+    headers = _prefixed_headers(data, (extra[position] & 3) + 1) if is_prefixed else _start_code_headers(data)
+    if context.name == "h264":
+        return any(header & 0x1F == 5 for header in headers)
+    return any(16 <= header >> 1 & 0x3F <= 21 for header in headers)
+
+
+def _prefixed_headers(data: bytes, length_size: int) -> Iterator[int]:
+    position = 0
+    while position + length_size < len(data):
+        yield data[position + length_size]
+        position += length_size + int.from_bytes(data[position : position + length_size], "big")
+
+
+def _start_code_headers(data: bytes) -> Iterator[int]:
+    position = data.find(b"\0\0\1")
+    while 0 <= position < len(data) - 3:
+        yield data[position + 3]
+        position = data.find(b"\0\0\1", position + 3)
 
 
 def open_video(path: Path) -> av.container.InputContainer:
@@ -118,13 +153,13 @@ def video_stream(container: av.container.InputContainer) -> av.video.stream.Vide
 def closed_groups(packets: Sequence[PacketTime]) -> list[int]:
     """Where closed groups of pictures begin, as positions in decode order, 0 always among them.
 
-    A group is closed at a key frame with every earlier packet shown before it and every later one after it: then
-    nothing on one side is needed to decode the other.
+    A group is closed at a frame where decoding can restart, with every earlier packet shown before it and every later
+    one after it: then nothing on one side is needed to decode the other.
     """
     shown_after = list(accumulate((p.pts for p in reversed(packets)), min))[::-1]
     shown_before = list(accumulate((p.pts for p in packets), max))
     return [0] + [
         i
         for i in range(1, len(packets))
-        if packets[i].is_key and packets[i].is_shown and shown_before[i - 1] < packets[i].pts <= shown_after[i]
+        if packets[i].is_restart and packets[i].is_shown and shown_before[i - 1] < packets[i].pts <= shown_after[i]
     ]

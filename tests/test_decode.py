@@ -168,3 +168,31 @@ def test_a_file_replaced_by_another_kind_is_noticed(clips: Clips, tmp_path: Path
     with pytest.raises(VideoError) as caught:
         list(SegmentReader(segment, Sampling()))
     assert caught.value.code == "vanished"
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "ts"])
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_a_place_from_which_a_stream_only_heals_is_no_cut(tmp_path: Path, codec: str, suffix: str) -> None:
+    """Intra refresh: marked as key frames, but the frames after them still show what was before."""
+    path = tmp_path / f"refresh.{suffix}"
+    texture = np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8)
+    with av.open(path, "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        parameters = "intra-refresh=1:keyint=20:bframes=0:log-level=none"
+        stream.options = {"x264-params": parameters, "x265-params": parameters}
+        for i in range(125):
+            picture = np.asarray(np.roll(cv2.blur(texture, (5, 5)), 3 * i, 1), np.uint8)
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts = i
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    with av.open(path) as container:
+        everything = [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
+    video = probe(path)
+    for target in (100, 1):
+        for segment in segments(video, 100, target):
+            for sample in SegmentReader(segment, Sampling()):
+                assert sample.image is not None
+                np.testing.assert_array_equal(sample.image, everything[sample.frame_index])
