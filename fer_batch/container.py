@@ -118,6 +118,8 @@ def check_readable(path: Path) -> os.stat_result:
     """
     try:
         status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            raise VideoError("unreadable", "a folder that cannot be listed; check its permissions")
         if not stat.S_ISREG(status.st_mode):
             raise VideoError("unreadable", "not a regular file")
         with open(path, "rb"):

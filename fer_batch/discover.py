@@ -92,8 +92,9 @@ class Discovery:
         try:
             status = os.stat(folder)
             entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
-        except OSError as error:
-            raise RefusedError(f"{folder}: cannot be listed ({error.strerror}); check its permissions") from error
+        except OSError:
+            yield folder  # probing it enters the folder in the ledger as unreadable, and the rest goes on
+            return
         here = (status.st_dev, status.st_ino)
         if here in parents or (self.leave_out is not None and folder == self.leave_out):
             return  # a link that leads back up, or the run's own folder

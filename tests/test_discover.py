@@ -74,6 +74,20 @@ def test_a_link_to_another_folder_is_followed(tree: Path, tmp_path: Path) -> Non
     assert "link/z.mp4" in names(Discovery([str(tree)]), tree)
 
 
+def test_a_folder_that_cannot_be_listed_is_handed_on_and_the_rest_is_found(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scandir = os.scandir
+
+    def forbidden(path: Path) -> object:
+        if Path(path).name == "b":
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", forbidden)
+    assert names(Discovery([str(tree)]), tree) == ["a.mkv", "b", "c/deep/er/x.webm"]
+
+
 def test_the_runs_own_folder_is_left_out(tree: Path) -> None:
     assert names(Discovery([str(tree)], leave_out=tree / "c"), tree) == ["a.mkv", "b/10.MOV", "b/2.mp4"]
 
