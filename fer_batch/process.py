@@ -201,16 +201,16 @@ def _look(
         return SampledFrame(sample.frame_index, sample.timestamp_ms, sample.duration_ms, "decode_error")
     with seconds.measure("detect"):
         faces, n_too_small = detector(sample.image)
-    sharp = []
+    wanted = context.crop
     with seconds.measure("align"):
-        for face in faces:
-            crop = crop_face(
-                sample.image, face.landmarks, context.crop.template, context.crop.size, context.crop.channels
-            )
-            sharp.append(sharpness(crop))
-            batcher.add(crop)
+        crops = [
+            crop_face(sample.image, face.landmarks, wanted.template, wanted.size, wanted.channels) for face in faces
+        ]
+        sharp = tuple(sharpness(crop) for crop in crops)
+    for crop in crops:
+        batcher.add(crop)
     reason = None if faces else "too_small" if n_too_small else "no_face"
-    return SampledFrame(sample.frame_index, sample.timestamp_ms, sample.duration_ms, reason, tuple(faces), tuple(sharp))
+    return SampledFrame(sample.frame_index, sample.timestamp_ms, sample.duration_ms, reason, tuple(faces), sharp)
 
 
 def _timed(samples: Iterator[FrameSample], seconds: Seconds) -> Iterator[FrameSample]:
