@@ -71,12 +71,14 @@ def create_folders(path: Path) -> None:
         StoppedError: they cannot be made.
     """
     for name in ("faces", "frames", "report", "work/ledger", "work/units"):
-        try:
-            (path / name).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoppedError(
-                f"cannot make the folder {path / name}: {error.strerror}; choose another --out"
-            ) from error
+        _make_folder(path / name)
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoppedError(f"cannot make the folder {path}: {error.strerror}; choose another --out") from error
 
 
 def commit_rows(path: Path, name: str, rows: list[dict[str, Any]], metadata: dict[str, str]) -> Counts:
@@ -106,7 +108,7 @@ def part_name(name: str) -> str:
 def commit_segment(context: RunContext, segment: Segment, found: Detections) -> None:
     """Keep one segment of a longer video until the others are done."""
     folder = context.path / "work" / "units" / segment.video.video_id
-    folder.mkdir(parents=True, exist_ok=True)
+    _make_folder(folder)
     counts = {
         "start_pts": segment.start.pts,
         "end_pts": segment.end_pts,
