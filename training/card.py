@@ -103,8 +103,8 @@ def model_card(origin: Origin, architecture: Architecture, input_size: int, figu
     kind = "ResNet50" if architecture.depths == Architecture().depths else f"ResNet {list(architecture.depths)}"
     return f"""# {origin.title}
 
-Seven probabilities of apparent facial expression (in this order: {", ".join(EMOTIONS)}) for an
-aligned grey face crop of {input_size} x {input_size} pixels. {kind} in the layout of `keras.applications`, trained
+Seven probabilities of apparent facial expression ({", ".join(EMOTIONS)})
+for an aligned grey face crop of {input_size} x {input_size} pixels. {kind} in the layout of `keras.applications`, trained
 from scratch. The probabilities follow FER2013's own labels.
 {note}
 ## Figures
