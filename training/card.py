@@ -104,8 +104,8 @@ def model_card(origin: Origin, architecture: Architecture, input_size: int, figu
     return f"""# {origin.title}
 
 Seven probabilities of apparent facial expression ({", ".join(EMOTIONS)})
-for an aligned grey face crop of {input_size} x {input_size} pixels. {kind} in the layout of `keras.applications`, trained
-from scratch. The probabilities follow FER2013's own labels.
+for an aligned grey face crop of {input_size} x {input_size} pixels. {kind} in the layout of
+`keras.applications`, trained from scratch. The probabilities follow FER2013's own labels.
 {note}
 ## Figures
 
