@@ -45,6 +45,11 @@ _HOMES = {
 }
 
 
+def __dir__() -> list[str]:
+    """Names for completion, those that are not imported yet among them."""
+    return __all__
+
+
 def __getattr__(name: str) -> Any:
     """Import on first use: `import fer_batch` alone costs nothing."""
     if name not in _HOMES:

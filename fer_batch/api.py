@@ -152,8 +152,9 @@ def _carry_out(
             lambda video_id: committed_segments(context.path, video_id),
             known_ids=todo.done_ids,
         )
-        driver = engine.Driver(context, bundle.path, placement, schedule, iter(todo), on_progress, todo.snapshot)
-        driver.counts = todo.counts
+        driver = engine.Driver(
+            context, bundle.path, placement, schedule, iter(todo), todo.counts, on_progress, todo.snapshot
+        )
         try:
             driver.run()
             timings = {"start_ray": ray_ready_s, **dataclasses.asdict(driver.seconds)}

@@ -52,8 +52,11 @@ class Counts:
 
     @classmethod
     def of(cls, ledger: pa.Table) -> Counts:
-        """Counts of a ledger table."""
+        """Counts of a ledger table: files by status, and the rows of their distinct videos."""
         statuses = dict(zip(*np_counts(ledger["status"]), strict=True))
+        seen: set[str] = set()  # copies of a video share its rows
+        once = [not (row in seen or seen.add(row)) for row in ledger["video_id"].to_pylist()]  # type: ignore[func-returns-value]
+        ledger = ledger.filter(pa.array(once, pa.bool_()))
         sums = [pc.sum(ledger[name]).as_py() or 0 for name in ("n_sampled", "n_faces", "n_tracks", "duration_ms")]
         return cls(statuses.get("ok", 0), statuses.get("partial", 0), statuses.get("failed", 0), *sums)
 

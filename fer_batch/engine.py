@@ -10,6 +10,7 @@ import logging
 import math
 import os
 import secrets
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -125,8 +126,12 @@ def cluster(address: str | None, placement: Placement | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    quiet: dict[str, Any] = {
+        "log_to_driver": False,
+        "logging_level": logging.CRITICAL,
+    }  # what matters is in our own log
     if address is not None or placement is None:
+        _check_reachable(address or "auto")
         try:
             ray.init(address=address, **quiet)
         except (ConnectionError, RuntimeError, ValueError) as error:
@@ -156,6 +161,21 @@ def cluster(address: str | None, placement: Placement | None) -> Iterator[None]:
             ray.shutdown()
 
 
+def _check_reachable(address: str) -> None:
+    """Ray itself would try for many minutes.
+
+    Raises:
+        RefusedError: nothing answers at ``host:port``.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdecimal():
+        return  # not host:port, such as "auto"
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except OSError as error:
+        raise RefusedError(f"cannot reach a Ray cluster at {address}: {error.strerror or error}") from error
+
+
 class Driver:
     """Carries out a run on the Ray that is there.
 
@@ -165,6 +185,7 @@ class Driver:
         placement: how many workers and actors, and their shares.
         schedule: what is to be done.
         files: the files to probe; those that were done before are already left out.
+        counts: of the ledger so far.
         on_progress: hears of progress, about twice a second.
         snapshot: gives the parts of :class:`Progress` that discovery knows.
     """
@@ -176,12 +197,13 @@ class Driver:
         placement: Placement,
         schedule: Schedule,
         files: Iterator[Path],
+        counts: Counts,
         on_progress: Callable[[Progress], None],
         snapshot: Callable[[], dict[str, Any]],
     ) -> None:
         self.context = context
         self.schedule = schedule
-        self.counts = Counts()
+        self.counts = counts
         self.seconds = Seconds()
         self.n_frames = self.n_faces = self.n_units = self.done_ms = 0
         self._placement = placement
@@ -189,6 +211,7 @@ class Driver:
         self._all_found = False
         self._report, self._snapshot = on_progress, snapshot
         self._start = time.monotonic()
+        self._before = counts.videos
         self.model_ready_s: float | None = None
         self._running: dict[Any, tuple[str, Any]] = {}
         self._context_ref = ray.put(context)
@@ -196,14 +219,9 @@ class Driver:
         self._probe = ray.remote(probe_files).options(**worker)
         self._unit = ray.remote(_unit_task).options(**worker)
         self._join = ray.remote(commit_long_video).options(**worker)
-        actor = ray.remote(EmotionActor).options(
-            num_cpus=placement.actor_cpus, num_gpus=placement.actor_gpus, max_restarts=-1, max_task_retries=3
-        )
-        self._actors: list[Any] = [
-            actor.remote(bundle, placement.actor_threads, context.config.precision, placement.actor_gpus > 0)
-            for _ in range(placement.actors)
-        ]
-        self._ready = self._actors[0].busy_s.remote()  # answered, or broken, once the first actor has its model
+        self._bundle = bundle
+        self._actors: list[Any] = []
+        self._ready: Any = None
 
     def run(self) -> None:
         """Do all there is to do.
@@ -214,7 +232,9 @@ class Driver:
         """
         try:
             while self._fill():
-                waiting = list(self._running) if self.model_ready_s is not None else [*self._running, self._ready]
+                waiting = list(self._running)
+                if self._ready is not None and self.model_ready_s is None:
+                    waiting.append(self._ready)
                 finished, _ = ray.wait(waiting, num_returns=1, timeout=POLL_S)
                 for reference in finished:
                     if reference == self._ready:
@@ -229,12 +249,14 @@ class Driver:
                 ray.cancel(reference, force=True)
 
     def scoring_s(self) -> float:
-        """Time that the actors spent scoring, summed."""
-        try:
-            return float(sum(ray.get([actor.busy_s.remote() for actor in self._actors], timeout=10)))
-        except RayError as error:
-            log.warning("an actor no longer answers: %s", error)
-            return float("nan")
+        """Time that the actors spent scoring, summed; what an actor that no longer answers spent is not known."""
+        total = 0.0
+        for actor in self._actors:
+            try:
+                total += ray.get(actor.busy_s.remote(), timeout=10)
+            except RayError as error:
+                log.warning("an actor no longer answers: %s", error)
+        return total
 
     def close(self) -> None:
         """Let the actors go."""
@@ -259,8 +281,22 @@ class Driver:
                     break
                 self._all_found = True  # and look again: what waits can be cut now
                 continue
+            self._start_actors()  # while files are probed; a run with nothing new to do needs none
             self._begin("probe", chunk, self._probe.remote(chunk, self._context_ref))
         return bool(self._running)
+
+    def _start_actors(self) -> None:
+        if self._actors:
+            return
+        placed, precision = self._placement, self.context.config.precision
+        actor = ray.remote(EmotionActor).options(
+            num_cpus=placed.actor_cpus, num_gpus=placed.actor_gpus, max_restarts=-1, max_task_retries=3
+        )
+        self._actors = [
+            actor.remote(self._bundle, placed.actor_threads, precision, placed.actor_gpus > 0)
+            for _ in range(placed.actors)
+        ]
+        self._ready = self._actors[0].busy_s.remote()  # answered, or broken, once the first actor has its model
 
     def _begin(self, kind: str, subject: Any, reference: Any) -> None:
         self._running[reference] = (kind, subject)
@@ -334,6 +370,7 @@ class Driver:
             Progress(
                 phase=phase,
                 counts=self.counts,
+                n_videos=self.counts.videos - self._before,
                 all_found=self._all_found,
                 media_ms=self.schedule.media_ms,
                 done_ms=self.done_ms,

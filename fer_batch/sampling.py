@@ -83,7 +83,7 @@ def fill_durations(timestamps_ms: list[int], durations_ms: list[int], end_ms: in
         durations_ms: their durations, same length.
         end_ms: end of the sampled range.
     """
-    following = [*timestamps_ms[1:], end_ms]
+    following = [*timestamps_ms[1:], end_ms][: len(timestamps_ms)]
     return [
         max(0, after - now) if duration == UNTIL_NEXT else duration
         for now, after, duration in zip(timestamps_ms, following, durations_ms, strict=True)

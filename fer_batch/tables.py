@@ -165,7 +165,7 @@ def _ledger_row(
             **row,
             "status": "partial",
             "error_code": "damaged",
-            "error": f"the file {what}; first at {at // 60000}:{at % 60000 / 1000:06.3f}. What decodes was kept",
+            "error": f"the file {what}; first at {at // 60000}:{at % 60000 / 1000:06.3f}. What decodes was kept.",
         }
     return row
 

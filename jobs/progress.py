@@ -71,7 +71,7 @@ def describe(progress: Progress) -> str:
         return "workers and model"
     found = f"{progress.found}" if progress.all_found else f"{progress.found}+"
     failed = progress.counts.failed + progress.counts.partial
-    parts = [f"{progress.counts.videos}/{found} videos"]
+    parts = [f"{progress.kept + progress.n_videos}/{found} videos"]
     if progress.kept:
         parts.append(f"{progress.kept} kept")
     if failed:

@@ -149,10 +149,9 @@ def _print_outcome(console: Console, outcome: dict[str, Any]) -> None:
     def line(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    line(
-        f"{outcome['files']} videos: {outcome['ok']} ok, {outcome['partial']} partial, {outcome['failed']} failed"
-        + (f" ({outcome['passed_over']} other files passed over)" if outcome["passed_over"] else "")
-    )
+    done = f"{outcome['ok']} ok, {outcome['partial']} partial, {outcome['failed']} failed"
+    others = f" ({_count(outcome['passed_over'], 'other file')} passed over)" if outcome["passed_over"] else ""
+    line(f"{_count(outcome['files'], 'video')}: {done}{others}")
     line(f"{outcome['faces']} faces in {outcome['frames']} sampled frames, took {clock(int(outcome['wall_s'] * 1000))}")
     line(f"faces:  {outcome['tables']['faces']}")
     line(f"frames: {outcome['tables']['frames']}")
@@ -160,4 +159,8 @@ def _print_outcome(console: Console, outcome: dict[str, Any]) -> None:
     if outcome["report"]:
         line(f"report: {outcome['report']}")
     if outcome["failed"] or outcome["partial"]:
-        line("Some videos failed or are partial: see the ledger or the report for each one's reason.")
+        line("Some videos failed or are partial: fer-batch status and the report give each one's reason.")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"

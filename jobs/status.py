@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -39,13 +40,14 @@ def status(
         return
     console = Console()
     console.print(_summary(info, rows), markup=False, highlight=False)
+    root = _common_folder([row["path"] for row in rows])
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("video", "status", "length", "samples", "faces", "tracks"):
         table.add_column(name, justify="left" if name in ("video", "status") else "right", overflow="fold")
     for row in rows if everything else rows[:ROWS]:
         reason = f": {row['error_code']}. {row['error']}" if row["error_code"] else ""
         table.add_row(
-            escape(Path(row["path"]).name),
+            escape(os.path.relpath(row["path"], root)),
             escape(row["status"] + reason),
             clock(row["duration_ms"]),
             *("-" if row[name] is None else str(row[name]) for name in ("n_sampled", "n_faces", "n_tracks")),
@@ -64,6 +66,10 @@ def report(
     from reports import build
 
     Console().print(f"report: {build(Run(path), pages=pages)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _common_folder(paths: list[str]) -> str:
+    return os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""
 
 
 def _summary(info: dict[str, Any], rows: list[dict[str, Any]]) -> str:

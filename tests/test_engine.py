@@ -222,6 +222,7 @@ def test_the_same_content_twice_is_one_id_and_two_rows_of_the_ledger(
     assert len(ledger) == 3
     assert len(set(ledger["video_id"].to_pylist())) == 1
     assert len(run.faces()) == 16
+    assert (run.info["counts"]["ok"], run.info["counts"]["faces"], run.info["counts"]["frames"]) == (3, 16, 8)
     again = run_it(target)
     assert len(again.videos()) == 3
 

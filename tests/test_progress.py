@@ -12,6 +12,7 @@ HALF = Progress(
     "running",
     counts=Counts(ok=3, failed=1),
     kept=1,
+    n_videos=3,
     found=10,
     all_found=True,
     media_ms=120_000,
@@ -36,7 +37,12 @@ def test_what_is_not_known_yet_is_not_guessed() -> None:
 def shown(*, terminal: bool, quiet: bool = False) -> str:
     out = io.StringIO()
     with Display(Console(file=out, force_terminal=terminal, width=120), quiet=quiet) as display:
-        for progress in (Progress("starting"), HALF, HALF, Progress("finishing", counts=Counts(ok=10), found=10)):
+        for progress in (
+            Progress("starting"),
+            HALF,
+            HALF,
+            Progress("finishing", counts=Counts(ok=10), n_videos=10, found=10),
+        ):
             display(progress)
     return out.getvalue()
 

@@ -63,6 +63,10 @@ def test_every_and_keyframes_last_until_the_next_sample() -> None:
     assert fill_durations([0, 400, 800], [UNTIL_NEXT] * 3, 1000) == [400, 400, 200]
 
 
+def test_no_samples_have_no_durations() -> None:
+    assert fill_durations([], [], 1000) == []
+
+
 def test_durations_already_known_stay() -> None:
     assert fill_durations([0, 500], [500, 500], 700) == [500, 500]
 

@@ -154,6 +154,14 @@ def test_keyframes_last_until_the_next_and_the_last_until_the_end(clips: Clips, 
     assert frames["duration_ms"].to_pylist() == [600] * 6 + [400]
 
 
+def test_a_video_that_ends_before_start_has_no_samples_and_is_ok(clips: Clips, context: RunContext) -> None:
+    config = RunConfig(sampling=Sampling(start_ms=60_000))
+    other = RunContext(context.path, config, context.detector, context.crop, {})
+    do_unit(Unit((whole(probe(clips.one_face.path)),)), other, Brightness())
+    (row,) = Run(context.path).videos().to_pylist()
+    assert (row["status"], row["n_sampled"], row["n_faces"], row["sampled_ms"]) == ("ok", 0, 0, 0)
+
+
 def test_faces_that_are_too_small_are_told_from_none(clips: Clips, context: RunContext) -> None:
     config = RunConfig(detection=Detection(min_face=300))
     other = RunContext(context.path, config, context.detector, context.crop, {})
