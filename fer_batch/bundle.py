@@ -23,8 +23,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from fer_batch.architecture import Architecture, weight_shapes
 from fer_batch.errors import BundleError
-from fer_batch.network import Architecture, weight_shapes
 from fer_batch.schema import EMOTIONS, LANDMARKS
 
 FORMAT: Final = 1

@@ -1,9 +1,9 @@
-"""The network: ResNet50 in the layout of ``keras.applications``, with a head for the seven emotions.
+"""Builds the networks: ResNet50 in the layout of ``keras.applications``, a compact VGG, and their common head.
 
-Layer names, layer order and weight shapes of the backbone are those of ``keras.applications.ResNet50``, so weights
-made for one fit the other by name. What may differ is declared in :class:`Architecture`, which is written into every
-model bundle. The network takes grey or colour pixels as they are (0..255) and returns logits: the normalisation is
-its first step, softmax and temperature are left to the caller.
+Layer names, layer order and weight shapes of the ResNet are those of ``keras.applications.ResNet50``, so weights made
+for one fit the other by name. What may differ is declared in :class:`fer_batch.architecture.Architecture`, which is
+written into every model bundle. A network takes grey or colour pixels as they are (0..255) and returns logits: the
+normalisation is its first step, softmax and temperature are left to the caller.
 
 TensorFlow is imported when a network is built, not when this module is.
 """
@@ -15,9 +15,9 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
+from fer_batch.architecture import LOGITS, Architecture
 from fer_batch.schema import EMOTIONS
 
 if TYPE_CHECKING:
@@ -25,103 +25,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STAGES: Final = 4
-"""Number of residual stages in every member of the family: conv2 to conv5."""
-
 EPSILON: Final = 1.001e-5
-"""Added to the variance by every BatchNormalization of the backbone, as in ``keras.applications``."""
-
-LOGITS: Final = "logits"
-"""Name of the output layer: a Dense of ``len(EMOTIONS)`` units without activation."""
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """What distinguishes one network of the family from another. The defaults are ResNet50.
-
-    Attributes:
-        depths: residual blocks in each of the four stages; ResNet50 has (3, 4, 6, 3).
-        width: channels of the first stage's inner convolutions; they double at each stage and leave it fourfold.
-        stem: ``imagenet`` is the 7x7 convolution of stride 2 with a pooling; ``small`` a 3x3 convolution of stride 1,
-            for which a given picture costs sixteen times as much and small pictures are not starved.
-        se: adds squeeze-and-excitation (Hu et al. 2018) at the end of each stage.
-        head_units: width of the Dense layer between pooling and logits; 0 leaves it out.
-        dropout: share of the head's inputs that is dropped in training, 0..1.
-    """
-
-    depths: tuple[int, int, int, int] = (3, 4, 6, 3)
-    width: int = 64
-    stem: str = "imagenet"
-    se: bool = False
-    head_units: int = 256
-    dropout: float = 0.3
-
-    def __post_init__(self) -> None:
-        if len(self.depths) != STAGES or not all(isinstance(n, int) and n >= 1 for n in self.depths):
-            raise ValueError(f"depths must be four counts of at least one block, not {self.depths!r}")
-        if self.stem not in ("imagenet", "small"):
-            raise ValueError(f"stem must be 'imagenet' or 'small', not {self.stem!r}")
-        if self.width < 1 or self.head_units < 0 or not 0 <= self.dropout < 1:
-            raise ValueError(
-                f"width must be positive, head_units not negative, dropout in [0, 1): "
-                f"{self.width!r}, {self.head_units!r}, {self.dropout!r}"
-            )
-
-    @classmethod
-    def from_options(cls, options: Mapping[str, Any]) -> Architecture:
-        """The architecture written as plain options, for example in a bundle's ``model.json``.
-
-        Raises:
-            ValueError: an option is unknown or out of range; the message names it.
-        """
-        known = {field.name for field in fields(cls)}
-        unknown = sorted(set(options) - known)
-        if unknown:
-            raise ValueError(f"unknown architecture option {unknown[0]!r}; known are {', '.join(sorted(known))}")
-        values = dict(options)
-        if "depths" in values:
-            values["depths"] = tuple(values["depths"])
-        return cls(**values)
-
-    def options(self) -> dict[str, Any]:
-        """The same as a mapping that JSON can hold."""
-        return {**asdict(self), "depths": list(self.depths)}
-
-
-def weight_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
-    """Name (``layer/weight``) and shape of every weight of a network, known without building it."""
-    width = architecture.width
-    kernel = 7 if architecture.stem == "imagenet" else 3
-    shapes = _conv_shapes("conv1", kernel, 3, width)
-    channels = width
-    for stage, depth in enumerate(architecture.depths):
-        inner = width << stage
-        for block in range(depth):
-            name = f"conv{stage + 2}_block{block + 1}"
-            if block == 0:
-                shapes |= _conv_shapes(f"{name}_0", 1, channels, 4 * inner)
-            shapes |= _conv_shapes(f"{name}_1", 1, channels, inner)
-            shapes |= _conv_shapes(f"{name}_2", 3, inner, inner)
-            shapes |= _conv_shapes(f"{name}_3", 1, inner, 4 * inner)
-            channels = 4 * inner
-        if architecture.se:
-            name, reduced = f"conv{stage + 2}_se", max(1, channels // 16)
-            shapes |= {f"{name}_reduce/kernel": (1, 1, channels, reduced), f"{name}_reduce/bias": (reduced,)}
-            shapes |= {f"{name}_expand/kernel": (1, 1, reduced, channels), f"{name}_expand/bias": (channels,)}
-    if architecture.head_units:
-        shapes |= {"head_dense/kernel": (channels, architecture.head_units)}
-        channels = architecture.head_units
-        shapes |= _norm_shapes("head_bn", channels)
-    return shapes | {f"{LOGITS}/kernel": (channels, len(EMOTIONS)), f"{LOGITS}/bias": (len(EMOTIONS),)}
-
-
-def _conv_shapes(name: str, kernel: int, before: int, after: int) -> dict[str, tuple[int, ...]]:
-    shapes = {f"{name}_conv/kernel": (kernel, kernel, before, after), f"{name}_conv/bias": (after,)}
-    return {**shapes, **_norm_shapes(f"{name}_bn", after)}
-
-
-def _norm_shapes(name: str, channels: int) -> dict[str, tuple[int, ...]]:
-    return {f"{name}/{weight}": (channels,) for weight in ("gamma", "beta", "moving_mean", "moving_variance")}
+"""Added to the variance by every BatchNormalization, as in ``keras.applications``."""
 
 
 def build_network(
@@ -160,7 +65,8 @@ def build_network(
     if channels == 1:
         # ImageNet's first layer expects three channels: repeating grey keeps its weights usable.
         x = keras.layers.Concatenate(name="grey_to_rgb")([x, x, x])
-    x = _backbone(x, architecture, conv or keras.layers.Conv2D, norm)
+    backbone = _vgg if architecture.family == "vgg" else _resnet
+    x = backbone(x, architecture, conv or keras.layers.Conv2D, norm)
     x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
     if architecture.head_units:
         x = keras.layers.Dense(architecture.head_units, use_bias=False, name="head_dense")(x)
@@ -169,14 +75,30 @@ def build_network(
     x = keras.layers.Dropout(architecture.dropout, name="head_dropout")(x)
     logits = keras.layers.Dense(len(EMOTIONS), dtype="float32", name=LOGITS)(x)
     if not auxiliary:
-        return keras.Model(pixels, logits, name="fer_resnet")
+        return keras.Model(pixels, logits, name=f"fer_{architecture.family}")
     outputs = {LOGITS: logits}
     for name, units in auxiliary.items():
         outputs[name] = keras.layers.Dense(units, dtype="float32", name=name)(x)
-    return keras.Model(pixels, outputs, name="fer_resnet")
+    return keras.Model(pixels, outputs, name=f"fer_{architecture.family}")
 
 
-def _backbone(x: Any, architecture: Architecture, conv: Callable[..., Any], norm: Callable[..., Any]) -> Any:
+def _vgg(x: Any, architecture: Architecture, conv: Callable[..., Any], norm: Callable[..., Any]) -> Any:
+    """Stages of 3x3 convolutions, each stage ended by a 2x2 maximum."""
+    from keras import layers
+
+    for stage, depth in enumerate(architecture.depths):
+        for index in range(depth):
+            name = f"conv{stage + 1}_{index + 1}"
+            x = conv(architecture.width << stage, 3, padding="same", name=f"{name}_conv")(x)
+            x = norm(epsilon=EPSILON, name=f"{name}_bn")(x)
+            x = layers.Activation("relu", name=f"{name}_relu")(x)
+        if architecture.se:
+            x = _squeeze_excite(x, f"conv{stage + 1}_se")
+        x = layers.MaxPooling2D(2, name=f"conv{stage + 1}_pool")(x)
+    return x
+
+
+def _resnet(x: Any, architecture: Architecture, conv: Callable[..., Any], norm: Callable[..., Any]) -> Any:
     """Everything from the normalised picture to the last feature map, ``conv5_blockN_out``."""
     from keras import layers
 

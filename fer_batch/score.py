@@ -9,8 +9,9 @@ from typing import Any, Final, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from fer_batch.architecture import Architecture
 from fer_batch.bundle import ModelBundle
-from fer_batch.network import EPSILON, Architecture, build_network, load_keras, named_weights
+from fer_batch.network import EPSILON, build_network, load_keras, named_weights
 from fer_batch.schema import EMOTIONS
 
 log = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from fer_batch.palette import COLOURS, CONDITIONS
 from fer_batch.schema import EMOTIONS, PROBABILITIES
-from reports.palette import COLOURS, CONDITIONS
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -12,11 +12,11 @@ from urllib.parse import quote
 import pyarrow as pa
 
 from fer_batch.errors import StoppedError
+from fer_batch.palette import COLOURS, CONDITIONS
 from fer_batch.schema import EMOTIONS
 from fer_batch.store import Run, atomic_write
 from reports import figures, measures, wording
 from reports.load import RunTables
-from reports.palette import COLOURS, CONDITIONS
 
 if TYPE_CHECKING:
     import jinja2

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fer_batch.network import LOGITS, Architecture, build_network, load_keras, named_weights, weight_shapes
+from fer_batch.architecture import LOGITS, Architecture, weight_shapes
+from fer_batch.network import build_network, load_keras, named_weights
 
 TINY = Architecture(depths=(1, 2, 1, 1), width=4, head_units=8)
 
@@ -41,7 +42,12 @@ def test_the_backbone_is_keras_applications_resnet50() -> None:
 
 @pytest.mark.parametrize(
     "architecture",
-    [TINY, Architecture(depths=(1, 1, 1, 1), width=4, stem="small", se=True, head_units=0)],
+    [
+        TINY,
+        Architecture(depths=(1, 1, 1, 1), width=4, stem="small", se=True, head_units=0),
+        Architecture(family="vgg", depths=(2, 1, 2, 1), width=4, head_units=0),
+        Architecture(family="vgg", depths=(1, 1, 1, 1), width=16, se=True, head_units=8),
+    ],
 )
 def test_declared_shapes_are_those_built(architecture: Architecture) -> None:
     network = build_network(architecture, input_size=32)
@@ -70,6 +76,7 @@ def test_auxiliary_outputs_stand_beside_the_logits() -> None:
         ({"depths": (3, 4, 6)}, "depths"),
         ({"depths": (1, 0, 1, 1)}, "depths"),
         ({"stem": "large"}, "stem"),
+        ({"family": "unet"}, "family must be one of resnet, vgg"),
         ({"dropout": 1.0}, "dropout"),
         ({"width": 0}, "width"),
     ],

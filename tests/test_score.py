@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from fer_batch.architecture import Architecture
 from fer_batch.bundle import ModelBundle
-from fer_batch.network import Architecture, build_network, named_weights
+from fer_batch.network import build_network, named_weights
 from fer_batch.score import Scorer, batches
 from tests.tiny import write_tiny_bundle
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from fer_batch.architecture import Architecture, weight_shapes
 from fer_batch.bundle import ModelBundle, write_bundle
-from fer_batch.network import Architecture, weight_shapes
 
 ARCHITECTURE = Architecture(depths=(1, 1, 1, 1), width=8, head_units=16)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from fer_batch.network import Architecture
+from fer_batch.architecture import Architecture
 from fer_batch.schema import EMOTIONS
 
 LIMITS: Final = (

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fer_batch.architecture import Architecture
 from fer_batch.bundle import ModelBundle, write_bundle
-from fer_batch.network import Architecture
 from training.card import Origin, model_card, provenance
 from training.data import FaceSet
 from training.evaluate import Evaluation, predict

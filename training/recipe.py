@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from fer_batch.network import Architecture
+from fer_batch.architecture import Architecture, Family
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class Recipe:
         Stage(depths=(3, 4, 6, 3), input_size=96, epochs=4, peak=3.5e-4, final=1e-6, auxiliary_weight=0.5),
     )
     augmentation: Augmentation = field(default_factory=Augmentation)
+    family: Family = "resnet"  # see Architecture
     width: int = 64  # channels of the first stage
     stem: str = "imagenet"  # see Architecture
     se: bool = False  # squeeze-and-excitation
@@ -83,6 +84,7 @@ class Recipe:
         """The network that a stage trains; by default the last one."""
         return Architecture(
             depths=self.stages[stage].depths,
+            family=self.family,
             width=self.width,
             stem=self.stem,
             se=self.se,

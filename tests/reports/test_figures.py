@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from fer_batch.palette import COLOURS
 from fer_batch.schema import EMOTIONS
 from reports import figures, measures
 from reports.load import RunTables
-from reports.palette import COLOURS
 from tests.reports.synthetic import HAPPY, SAD, Sample, SyntheticRun
 
 DAY = 86_400_000

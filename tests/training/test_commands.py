@@ -13,9 +13,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from fer_batch.architecture import Architecture
 from fer_batch.bundle import ModelBundle
 from fer_batch.errors import BundleError, RefusedError
-from fer_batch.network import Architecture
 from fer_batch.schema import EMOTIONS
 from tests.tiny import write_tiny_bundle
 from tests.training.faces import pictures, rows, write_csv, write_votes

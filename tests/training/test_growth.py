@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fer_batch.network import Architecture, build_network, named_weights
+from fer_batch.architecture import Architecture
+from fer_batch.network import build_network, named_weights
 from training.growth import grow
 
 

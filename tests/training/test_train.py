@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fer_batch.architecture import weight_shapes
 from fer_batch.errors import RefusedError
-from fer_batch.network import weight_shapes
 from tests.training.faces import pictures
 from training import checkpoint
 from training.recipe import Augmentation, Recipe, Stage, learning_rate, spread_epochs

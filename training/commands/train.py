@@ -1,8 +1,7 @@
-"""``fer-batch train`` and ``fer-batch evaluate``. What takes seconds to import is imported when a command runs."""
+"""``fer-batch train``. What takes seconds to import is imported when the command runs."""
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,14 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fer_batch.errors import RefusedError
+from training.commands.evaluate import show
+from training.commands.options import TRAINING, VALIDATION
 
 if TYPE_CHECKING:
-    from training.evaluate import Evaluation
     from training.recipe import Recipe, Stage
     from training.train import EpochRecord
-
-TRAINING, VALIDATION = "Training", "PublicTest"
-"""The splits that ``train`` learns from, and that it reports on and fits the temperature on."""
 
 
 def train(
@@ -93,30 +90,8 @@ def train(
         origin=origin,
         overwrite=overwrite,
     )
-    _show(evaluation, bundle.name, VALIDATION)
+    show(evaluation, bundle.name, VALIDATION)
     _say(f"model bundle: {out}")
-
-
-def evaluate(
-    data: Annotated[Path, typer.Option(help="FER2013 as CSV, plain or .gz; the named split alone is enough.")],
-    split: Annotated[str, typer.Option(help="Training, PublicTest or PrivateTest.")] = VALIDATION,
-    model: Annotated[Path | None, typer.Option(help="Folder of a model bundle; by default the one that ships.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="TensorFlow's threads; all cores by default.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else.")] = False,
-) -> None:
-    """Score a model on labelled pictures: accuracy, macro F1, calibration, and each class, with intervals."""
-    from fer_batch.bundle import ModelBundle
-    from training.data import read_fer2013, split_named
-
-    bundle = ModelBundle.load(model)
-    pictures = split_named(read_fer2013(data), split, data)
-    from training.evaluate import evaluate as score
-
-    evaluation = score(bundle, pictures, threads=threads)
-    if as_json:
-        print(json.dumps({"model": bundle.name, "sha256": bundle.sha256, "split": split, **evaluation.figures()}))
-    else:
-        _show(evaluation, bundle.name, split)
 
 
 def _recipe(
@@ -169,34 +144,6 @@ def _line(record: EpochRecord, recipe: Recipe) -> str:
 def _work(stage: Stage) -> float:
     """Relative cost of a stage, from measured speeds: proportional to pixels; full depth costs 2.5 shallow ones."""
     return stage.epochs * stage.input_size**2 * (1 + 1.5 * (sum(stage.depths) - 4) / 12)
-
-
-def _show(evaluation: Evaluation, model: str, split: str) -> None:
-    """The figures as a table for people."""
-    from rich.console import Console
-    from rich.table import Table
-
-    figures = evaluation.figures()
-    table = Table(title=f"{model} on {split}, n = {figures['n']}", caption="95 % intervals in brackets")
-    for column in ("class", "n", "recall", "precision", "F1"):
-        table.add_column(column, justify="left" if column == "class" else "right")
-    for emotion, entry in figures["classes"].items():
-        low, high = entry["recall_95"]
-        recall = f"{_number(entry['recall'])} [{low:.2f}, {high:.2f}]"
-        table.add_row(emotion, str(entry["n"]), recall, _number(entry["precision"]), _number(entry["f1"]))
-    low, high = figures["accuracy_95"]
-    console = Console()
-    console.print(table)
-    console.print(f"accuracy {figures['accuracy']:.4f} [{low:.4f}, {high:.4f}]", highlight=False, markup=False)
-    low, high = figures["macro_f1_95"]
-    console.print(f"macro F1 {_number(figures['macro_f1'])} [{low:.3f}, {high:.3f}]", highlight=False, markup=False)
-    console.print(
-        f"calibration error {figures['ece']:.4f} ({_number(figures['ece_cross_fitted'])} cross-fitted)", highlight=False
-    )
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
 
 
 def _say(text: str) -> None:

@@ -1,0 +1,6 @@
+"""The command line of training: one module a command."""
+
+from training.commands.evaluate import evaluate
+from training.commands.train import train
+
+__all__ = ["evaluate", "train"]
