@@ -1,4 +1,4 @@
-"""Figures: functions from a table to a Plotly figure. Colours of text and grid follow the page (``report.js``)."""
+"""Figures: functions from a table to a Plotly figure. Colours of text and grid follow the page (``page.js``)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from fer_batch.page import GRID, INK, LAYOUT
 from fer_batch.palette import COLOURS, CONDITIONS
 from fer_batch.schema import EMOTIONS, PROBABILITIES
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 PATTERNS: Final = {"no_face": "/", "too_small": ".", "decode_error": "x"}
 """Fill pattern of each condition without scores; the legend in ``base.html`` draws the same ones."""
 
-_INK: Final = "#7a8494"
 _SECOND: Final = 1000
 _DAY: Final = 86_400_000
 
@@ -46,7 +46,7 @@ def timeline(points: pa.Table, stretches: pa.Table, extent_ms: int, *, compact: 
                 "shape": PATTERNS[condition],
                 "size": 7,
                 "solidity": 0.18,
-                "fgcolor": _INK,
+                "fgcolor": INK,
                 "fillmode": "overlay",
             }
             traces.append(
@@ -63,14 +63,14 @@ def timeline(points: pa.Table, stretches: pa.Table, extent_ms: int, *, compact: 
     # One invisible trace carries the readings: with one a kind, Plotly would show the nearest of each at once.
     traces.append(
         {"x": axis_time(time), "y": np.full(len(time), 0.5, np.float32), "name": "label", "meta": "label",
-         "mode": "markers", "marker": {"opacity": 0, "size": 1, "color": _INK}, "text": _readings(points, values),
+         "mode": "markers", "marker": {"opacity": 0, "size": 1, "color": INK}, "text": _readings(points, values),
          "hovertemplate": "<b>%{x}</b><br>%{text}<extra></extra>"}
     )  # fmt: skip
     if not compact:
         counts_x, counts = _face_counts(time, n_faces, stretches)
         traces.append(
             {"x": counts_x, "y": counts, "yaxis": "y2", "name": "faces", "meta": "faces", "mode": "lines",
-             "fill": "tozeroy", "line": {"shape": "hv", "width": 1.5, "color": _INK},
+             "fill": "tozeroy", "line": {"shape": "hv", "width": 1.5, "color": INK},
              "fillcolor": "rgba(122,132,148,0.25)", "hoverinfo": "skip"}
         )  # fmt: skip
     most = max(1, int(n_faces.max())) if len(n_faces) else 1
@@ -158,13 +158,8 @@ def _readings(points: pa.Table, values: NDArray[Any]) -> list[str]:
 def _layout(extent_ms: int, most_faces: int, compact: bool) -> dict[str, Any]:
     ends = [str(np.datetime64(_DAY + at, "ms")) for at in (0, max(extent_ms, 1))]
     clock = "%-M:%S" if extent_ms < 3600 * _SECOND else "%-H:%M:%S"
-    grid = {"gridcolor": "rgba(122,132,148,0.25)", "linecolor": _INK, "zeroline": False, "ticks": "outside",
-            "tickcolor": _INK, "ticklen": 4}  # fmt: skip
     layout: dict[str, Any] = {
-        "template": None,
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif", "size": 12},
+        **LAYOUT,
         "showlegend": False,
         "hovermode": "x",
         "hoverdistance": -1,
@@ -172,24 +167,24 @@ def _layout(extent_ms: int, most_faces: int, compact: bool) -> dict[str, Any]:
         "height": 180 if compact else 450,
         "margin": {"l": 58, "r": 12, "t": 10 if compact else 30, "b": 46},
         "xaxis": {
-            **grid, "type": "date", "range": ends, "minallowed": ends[0], "maxallowed": ends[1], "showgrid": False,
+            **GRID, "type": "date", "range": ends, "minallowed": ends[0], "maxallowed": ends[1], "showgrid": False,
             "title": {"text": "Time in the video (h:mm:ss)" if "H" in clock else "Time in the video (m:ss)"},
             "tickformatstops": [
                 {"dtickrange": [None, _SECOND - 1], "value": clock + ".%2f"},
                 {"dtickrange": [_SECOND, None], "value": clock},
             ],
             "hoverformat": clock + ".%1f", "nticks": 8, "showspikes": True, "spikemode": "across",
-            "spikethickness": 1, "spikedash": "solid", "spikecolor": _INK, "anchor": "y" if compact else "y2",
+            "spikethickness": 1, "spikedash": "solid", "spikecolor": INK, "anchor": "y" if compact else "y2",
         },
         "yaxis": {
-            **grid, "range": [0, 1], "fixedrange": True, "tickformat": ".0%", "nticks": 5,
+            **GRID, "range": [0, 1], "fixedrange": True, "tickformat": ".0%", "nticks": 5,
             "title": {"text": "Probability" if compact else "Mean probability of the faces"},
             "domain": [0, 1] if compact else [0.3, 1],
         },
     }  # fmt: skip
     if not compact:
         layout["yaxis2"] = {
-            **grid, "range": [0, most_faces * 1.12], "fixedrange": True, "tickformat": "d", "domain": [0, 0.2],
+            **GRID, "range": [0, most_faces * 1.12], "fixedrange": True, "tickformat": "d", "domain": [0, 0.2],
             "title": {"text": "Faces"}, **({"dtick": 1} if most_faces <= 4 else {"nticks": 4}),
         }  # fmt: skip
     return layout

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -11,16 +10,15 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
+from fer_batch import page
 from fer_batch.errors import StoppedError
-from fer_batch.palette import COLOURS, CONDITIONS
-from fer_batch.schema import EMOTIONS
+from fer_batch.palette import CONDITIONS
 from fer_batch.store import Run, atomic_write
 from reports import figures, measures, wording
 from reports.load import RunTables
 
 if TYPE_CHECKING:
     import jinja2
-    import plotly.graph_objects as go
     from markupsafe import Markup
 
 Pages = Literal["index", "full"]
@@ -92,8 +90,6 @@ def build(run: Run, out: Path | None = None, *, pages: Pages = "full") -> Path:
         "info": tables.info,
         "purpose": wording.purpose(tables.info),
         "state_note": wording.STATES.get(str(tables.info["state"])),
-        "emotions": EMOTIONS,
-        "colours": COLOURS,
         "conditions": CONDITIONS,
         "full": pages == "full",
     }
@@ -121,9 +117,9 @@ def build(run: Run, out: Path | None = None, *, pages: Pages = "full") -> Path:
         entries.append(entry)
     if out is None:
         # A page left from an earlier build of this run would show what its tables no longer hold.
-        for page in (folder / "videos").glob("*.html"):
-            if page.stem not in done or pages == "index":
-                page.unlink()
+        for old in (folder / "videos").glob("*.html"):
+            if old.stem not in done or pages == "index":
+                old.unlink()
     entries.sort(key=lambda entry: _ORDER.get(entry.row["status"], 0))
     return _index(environment, folder, tables, entries, list(done.values()), root, common)
 
@@ -152,7 +148,7 @@ def _filled(entry: Entry, frames: pa.Table, faces: pa.Table, timeline: _Timeline
     figure = None
     if drawn and timeline.points.num_rows:
         few = measures.thinned(timeline.points, timeline.stretches, measures.LONGEST_FIGURE // 4)
-        figure = _embedded(figures.timeline(few, timeline.stretches, timeline.extent_ms, compact=True))
+        figure = page.embedded(figures.timeline(few, timeline.stretches, timeline.extent_ms, compact=True))
     return replace(
         entry,
         summary=measures.summary(frames, faces).to_pylist()[0],
@@ -170,7 +166,7 @@ def _video_page(
     timeline: _Timeline,
 ) -> str:
     points, extent = timeline.points, timeline.extent_ms
-    figure = _embedded(figures.timeline(points, timeline.stretches, extent)) if points.num_rows else None
+    figure = page.embedded(figures.timeline(points, timeline.stretches, extent)) if points.num_rows else None
     tracks = measures.tracks(faces, entry.summary["sampled_ms"] if entry.summary else None).to_pylist()
     longest = sorted(tracks, key=lambda track: -track["seen_ms"])[:TRACKS_SHOWN]
     return environment.get_template("video.html").render(
@@ -233,43 +229,17 @@ def _links(folder: Path, run: Path) -> list[tuple[str, str, str]]:
 
 
 def _environment() -> jinja2.Environment:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        clock=wording.clock,
-        percent=wording.percent,
-        number=wording.number,
-        signed=wording.signed,
-        moment=wording.moment,
-    )
+    environment = page.environment(_TEMPLATES)
+    environment.filters.update(clock=wording.clock, signed=wording.signed, moment=wording.moment)
     environment.globals.update(
-        counted=wording.counted,
         sampling=wording.sampling,
         detector=wording.detector,
         accuracy=wording.accuracy,
         not_declared=wording.NOT_DECLARED,
+        # Pages of a run share their scripts; some browsers do not count a file beside the page as its own.
+        script_source="'self' file:",
     )
     return environment
-
-
-def _embedded(figure: go.Figure) -> Markup:
-    """A figure as JSON that may stand inside a script element: nothing in it can close the element."""
-    from markupsafe import Markup
-
-    text = figure.to_json()
-    if text is None:  # pragma: no cover - only where Plotly is asked to write a file
-        raise ValueError("Plotly gave no JSON for a figure")
-    escaped = re.sub("[<>&\u2028\u2029]", lambda match: f"\\u{ord(match.group()):04x}", text)
-    # A line break in a label stays as it is: it does no harm, and there are thousands.
-    escaped = re.sub(r"(?<!\\)\\u003cbr\\u003e", "<br>", escaped)
-    return Markup(escaped)  # noqa: S704
 
 
 def _write_assets(folder: Path) -> None:
@@ -277,8 +247,8 @@ def _write_assets(folder: Path) -> None:
     import plotly.offline
 
     library = plotly.offline.get_plotlyjs().encode()
-    own = (_TEMPLATES / "report.js").read_bytes()
-    for name, content in (("plotly.min.js", library), ("report.js", own)):
+    own = (page.TEMPLATES / "page.js").read_bytes()
+    for name, content in (("plotly.min.js", library), ("page.js", own)):
         path = folder / name
         if not path.is_file() or path.stat().st_size != len(content) or path.read_bytes() != content:
             with atomic_write(path) as file:

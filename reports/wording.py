@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-NONE: Final = "\u2013"
-"""What stands where nothing is known."""
+from fer_batch.page import NONE, counted
 
 NOT_DECLARED: Final = "No purpose declared. Not for use on people at work or in education in the EU."
 """The notice on every page of a run whose purpose nobody stated."""
@@ -32,17 +31,6 @@ def clock(ms: float | None, *, tenths: bool = False) -> str:
     return f"{text}.{tenth}" if tenths else text
 
 
-def percent(share: float | None) -> str:
-    """A share of 1 in whole per cent; what is not quite nothing or not quite all says so."""
-    if share is None:
-        return NONE
-    if 0 < share < 0.005:
-        return "<1\u00a0%"
-    if 0.995 <= share < 1:
-        return ">99\u00a0%"
-    return f"{share:.0%}".replace("%", "\u00a0%")
-
-
 def moment(text: str) -> str:
     """A time in ISO 8601 as date, hour and minute in UTC; as it stands where it is none."""
     try:
@@ -52,19 +40,9 @@ def moment(text: str) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if at.tzinfo else f"{at:%Y-%m-%d %H:%M}"
 
 
-def number(value: float | None, digits: int = 0) -> str:
-    """A number with thousands separated."""
-    return NONE if value is None else f"{value:,.{digits}f}".replace("-", "\u2212")
-
-
 def signed(value: float | None) -> str:
     """A number between -1 and 1 with its sign."""
     return NONE if value is None else f"{value:+.2f}".replace("-", "\u2212")
-
-
-def counted(count: int, one: str, many: str = "") -> str:
-    """`1 face`, `2 faces`."""
-    return f"{number(count)} {one if count == 1 else many or one + 's'}"
 
 
 def common_folder(paths: Sequence[str]) -> str:

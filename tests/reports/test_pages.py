@@ -16,6 +16,7 @@ import pyarrow as pa
 import pytest
 
 import reports
+from fer_batch import page
 from fer_batch.errors import RefusedError, StoppedError
 from fer_batch.store import Run
 from reports import load, wording
@@ -66,7 +67,7 @@ def test_a_run_gives_an_index_a_page_a_video_and_the_scripts(synthetic: Start) -
     index = reports.build(run)
     made = sorted(str(path.relative_to(index.parent)) for path in index.parent.rglob("*") if path.is_file())
     assert index == run.path / "report" / "index.html"
-    assert made == ["assets/plotly.min.js", "assets/report.js", "index.html", "videos/v0000.html", "videos/v0001.html"]
+    assert made == ["assets/page.js", "assets/plotly.min.js", "index.html", "videos/v0000.html", "videos/v0001.html"]
 
 
 def test_every_link_leads_to_a_file(synthetic: Start, tmp_path: Path) -> None:
@@ -162,7 +163,7 @@ def test_names_from_files_are_text_and_nothing_else(synthetic: Start) -> None:
     index = reports.build(made.write())
     for path in (index, *index.parent.glob("videos/*.html")):
         page = Page(path)
-        allowed = ("assets/plotly.min.js", "assets/report.js")
+        allowed = ("assets/plotly.min.js", "assets/page.js")
         for script in page.named("script"):
             assert script.get("type") == "application/json" or (script.get("src") or "").endswith(allowed)
         assert not page.named("img")
@@ -175,10 +176,10 @@ def test_names_from_files_are_text_and_nothing_else(synthetic: Start) -> None:
 def test_json_cannot_close_its_script_element() -> None:
     import plotly.graph_objects as go
 
-    from reports.pages import _embedded
+    from fer_batch.page import embedded
 
     figure = go.Figure(layout_title_text="</script><!--\u2028&<br>")
-    text = str(_embedded(figure))
+    text = str(embedded(figure))
     assert not set("<&\u2028") & set(text.replace("<br>", ""))
     assert json.loads(text)["layout"]["title"]["text"] == "</script><!--\u2028&<br>"
 
@@ -312,7 +313,7 @@ def test_clock(ms: float | None, tenths: bool, text: str) -> None:
     ("share", "text"), [(0, "0 %"), (0.001, "<1 %"), (0.5, "50 %"), (0.999, ">99 %"), (1, "100 %"), (None, "\u2013")]
 )
 def test_percent(share: float | None, text: str) -> None:
-    assert wording.percent(share) == text.replace(" ", "\u00a0")
+    assert page.percent(share) == text.replace(" ", "\u00a0")
 
 
 @pytest.mark.parametrize(

@@ -33,9 +33,7 @@
 
   function forScreen(layout, width) {
     layout.hoverlabel = { align: "left" };
-    if (width < 560) {
-      layout.xaxis.nticks = 5;
-    }
+    if (width < 560 && layout.xaxis && layout.xaxis.type === "date") layout.xaxis.nticks = 5;
     // A finger that draws over a figure wants to scroll the page, not to zoom.
     if (window.matchMedia("(pointer: coarse)").matches) layout.dragmode = false;
     Object.entries(colours()).forEach(function (entry) {
