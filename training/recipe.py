@@ -5,9 +5,16 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from fer_batch.architecture import Architecture, Family
+
+CHOICES: Final = {
+    "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
+    "optimiser": ("adamw", "muon"),
+    "keep": ("last", "best"),
+}
+"""What the recipe's words may be."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +29,9 @@ class Augmentation:
     brightness: float = 25.0  # grey values added or taken away
     erase: float = 0.0  # probability that a rectangle is replaced by a flat grey; pays when the network overfits
     erase_area: tuple[float, float] = (0.02, 0.12)  # its share of the picture
+    aligned: float = 0.5  # share of the pictures laid at the crop template first, as the engine cuts its crops
+    detail: float = 0.7  # fine detail multiplied by e^-this to e^this: crops from video are duller or sharper
+    balance: float = 0.0  # 0: each picture once an epoch; 1: every class equally often
 
 
 @dataclass(frozen=True)
@@ -36,49 +46,53 @@ class Stage:
     warmup_steps: int = 300  # linear from zero; also steadies the network after it was grown
     batch: int = 64
     auxiliary_weight: float = 0.7  # weight of the loss on FER+ votes; without votes it does not count
+    teacher_weight: float = 0.0  # share of the main loss that goes to the teachers' answers instead of the labels, 0..1
+    mixup: float = 0.0  # both parameters of the Beta distribution of MixUp (Zhang et al. 2018); 0 mixes nothing
+    unfrozen: int | None = None  # how many of the backbone's last layers learn; None is all, 0 the head alone
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A whole run. The defaults make the model that ships: a ResNet50 from scratch on a machine without a GPU.
+    """A whole run: every hyperparameter there is. :mod:`training.presets` has the ones to start from."""
 
-    Small pictures come first, then larger ones: 48 px doubled to 96 is the smallest size that does not starve a stem
-    which divides by four. The shallow network sees several times as many pictures a second; blocks that begin as the
-    identity then bring it to full depth. EXPERIMENTS.md has what each stage cost and brought.
-    """
-
-    stages: tuple[Stage, ...] = (
-        Stage(depths=(1, 1, 1, 1), input_size=64, epochs=10, peak=1.2e-3, final=8e-4),
-        Stage(depths=(1, 1, 1, 1), input_size=96, epochs=6, peak=8e-4, final=5e-4),
-        Stage(depths=(2, 2, 2, 2), input_size=96, epochs=4, peak=6e-4, final=3.5e-4),
-        Stage(depths=(3, 4, 6, 3), input_size=96, epochs=4, peak=3.5e-4, final=1e-6, auxiliary_weight=0.5),
-    )
+    stages: tuple[Stage, ...]
     augmentation: Augmentation = field(default_factory=Augmentation)
-    family: Family = "resnet"  # see Architecture
-    width: int = 64  # channels of the first stage
-    stem: str = "imagenet"  # see Architecture
-    se: bool = False  # squeeze-and-excitation
+    family: Family = "resnet"  # see Architecture, as for the five below
+    width: int = 64
+    stem: str = "imagenet"
+    se: bool = False
     head_units: int = 256
     dropout: float = 0.3
     mean: float = 129.5  # grey value subtracted from the pixels; about the training images' mean
     scale: float = 65.0  # about their standard deviation
-    weight_decay: float = 0.03  # of AdamW; on kernels alone, not on gains and offsets
-    beta1: float = 0.9
+    weights: str = "none"  # what the first stage begins with: none, imagenet, or the sha256 of what was given
+    teachers: tuple[str, ...] = ()  # names of the models whose answers are learnt beside the labels
+    teacher_temperature: float = 2.0  # softens both answers before they are compared (Hinton et al. 2015)
+    optimiser: str = "muon"  # or adamw; see training.optimiser
+    momentum: float = 0.95  # of Muon
+    weight_decay: float = 0.03  # on kernels alone, not on gains and offsets
+    beta1: float = 0.9  # of AdamW, which Muon uses for what is no convolution
     beta2: float = 0.999
     label_smoothing: float = 0.1
+    class_weight: float = 0.0  # a picture counts by (its class's share)^-this: 0 alike, 1 every class alike
     ema_decay: float = 0.998  # of the moving average of the weights, which is what is evaluated and exported
     ema_every: int = 4  # steps between its updates
+    patience: int = 0  # epochs without a lower validation loss after which a stage ends early; 0 never
+    keep: str = "last"  # which epoch's averaged weights are the result: the last, or the best by validation accuracy
     seed: int = 20130
     precision: str = "mixed_bfloat16"  # or float32, mixed_float16
 
     def __post_init__(self) -> None:
         if not self.stages:
             raise ValueError("a recipe needs at least one stage")
-        if self.precision not in ("float32", "mixed_bfloat16", "mixed_float16"):
-            raise ValueError(f"precision must be float32, mixed_bfloat16 or mixed_float16, not {self.precision!r}")
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be {', '.join(allowed)}, not {getattr(self, name)!r}")
         for before, after in zip(self.stages, self.stages[1:], strict=False):
             if any(a < b for a, b in zip(after.depths, before.depths, strict=True)):
                 raise ValueError(f"a network can be grown, not shrunk: {before.depths} to {after.depths}")
+            if self.family == "vgg" and before.depths != after.depths:
+                raise ValueError("only a ResNet can be grown: a new convolution of a VGG is no identity")
 
     def architecture(self, stage: int = -1) -> Architecture:
         """The network that a stage trains; by default the last one."""

@@ -10,13 +10,15 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from fer_batch.network import LOGITS, build_network, named_weights
+from fer_batch.architecture import LOGITS
+from fer_batch.network import build_network, named_weights
 from training.augment import resize
 from training.data import VOTES
 from training.growth import Weights, grow
 from training.layers import FusedBatchNormalization, MatrixConv2D
-from training.optimiser import AdamW, MovingAverage
+from training.optimiser import AdamW, MovingAverage, Muon, Optimiser
 from training.recipe import Recipe
+from training.teachers import Teachers
 
 FERPLUS: Final = "ferplus"
 """Name of the auxiliary output that learns the annotators' votes; not part of what is exported."""
@@ -31,11 +33,13 @@ class StageRun:
     Args:
         recipe: the run's hyperparameters.
         index: which of its stages.
+        teachers: asked about every batch where the stage gives them weight.
     """
 
-    def __init__(self, recipe: Recipe, index: int) -> None:
+    def __init__(self, recipe: Recipe, index: int, teachers: Teachers | None = None) -> None:
         self.recipe, self.index = recipe, index
         self.stage = recipe.stages[index]
+        self.teachers = teachers if self.stage.teacher_weight > 0 else None
         keras.backend.clear_session(free_memory=True)
         keras.utils.set_random_seed(recipe.seed + index)
         policy = keras.config.dtype_policy()
@@ -52,9 +56,9 @@ class StageRun:
             )
         finally:
             keras.config.set_dtype_policy(policy)
+        freeze(self.network, self.stage.unfrozen)
         self._weights = named_weights(self.network)
-        trainable = {name: weight for name, weight in self._weights.items() if weight.trainable}
-        self.optimiser = AdamW(trainable, beta1=recipe.beta1, beta2=recipe.beta2, weight_decay=recipe.weight_decay)
+        self.optimiser = self._optimiser()
         self.average = MovingAverage(self._weights, recipe.ema_decay)
         self._meters = tf.Variable(tf.zeros(3))
         self._step = tf.function(self._train_step, autograph=False)
@@ -83,9 +87,16 @@ class StageRun:
         """The weights as they are, not averaged."""
         return {name: weight.numpy() for name, weight in self._weights.items()}
 
-    def step(self, images: Any, labels: Any, votes: Any, rate: float) -> None:
-        """One batch: forward, backward, update."""
-        self._step(tf.constant(images), tf.constant(labels), tf.constant(votes), tf.constant(rate, tf.float32))
+    def step(self, images: Any, targets: Any, votes: Any, rate: float) -> None:
+        """One batch: forward, backward, update.
+
+        Args:
+            images: (B, S, S, 1) uint8.
+            targets: (B, 7) float32, what the labels ask for; rows that sum to more than 1 count for more.
+            votes: (B, 10) float32 shares, zero where there are none.
+            rate: learning rate.
+        """
+        self._step(tf.constant(images), tf.constant(targets), tf.constant(votes), tf.constant(rate, tf.float32))
 
     def read_meters(self, steps: int) -> tuple[float, float, float]:
         """Mean loss, loss on the labels and accuracy since the last call."""
@@ -106,19 +117,33 @@ class StageRun:
         self._assign(raw)
         return np.concatenate(out)
 
-    def _train_step(self, images: Any, labels: Any, votes: Any, rate: Any) -> None:
+    def _optimiser(self) -> Optimiser:
+        recipe = self.recipe
+        trainable = {name: weight for name, weight in self._weights.items() if weight.trainable}
+        common = {"beta1": recipe.beta1, "beta2": recipe.beta2, "weight_decay": recipe.weight_decay}
+        if recipe.optimiser == "adamw":
+            return AdamW(trainable, **common)
+        precise = recipe.precision != "mixed_bfloat16"
+        return Muon(trainable, momentum=recipe.momentum, precise=precise, **common)
+
+    def _train_step(self, images: Any, targets: Any, votes: Any, rate: Any) -> None:
+        softness = self.recipe.teacher_temperature
+        share = self.stage.teacher_weight if self.teachers else 0.0
         with tf.GradientTape() as tape:
             out = self.network(images, training=True)
             logits = out[LOGITS]
-            smoothing = self.recipe.label_smoothing
-            target = tf.one_hot(labels, logits.shape[1]) * (1 - smoothing) + smoothing / logits.shape[1]
-            label_loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(target, logits))
+            label_loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, logits))
             # Rows without votes are all zero and so contribute nothing.
             vote_loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(votes, out[FERPLUS]))
-            loss = label_loss + self.stage.auxiliary_weight * vote_loss
+            loss = (1 - share) * label_loss + self.stage.auxiliary_weight * vote_loss
+            if self.teachers:
+                answers = self.teachers(images)
+                teacher_loss = tf.nn.softmax_cross_entropy_with_logits(answers, logits / softness)
+                # The square keeps the gradient's size independent of the softness (Hinton et al. 2015, section 2).
+                loss += share * softness**2 * tf.reduce_mean(teacher_loss)
         gradients = tape.gradient(loss, self.optimiser.variables())
         self.optimiser.apply(gradients, rate)
-        hits = tf.reduce_mean(tf.cast(tf.equal(tf.argmax(logits, 1), tf.cast(labels, tf.int64)), tf.float32))
+        hits = tf.reduce_mean(tf.cast(tf.equal(tf.argmax(logits, 1), tf.argmax(targets, 1)), tf.float32))
         self._meters.assign_add(tf.stack([loss, label_loss, hits]))
 
     def _assign(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -128,6 +153,23 @@ class StageRun:
     def _seeds(self) -> list[Any]:
         """States of the random generators inside layers (Dropout)."""
         return [v for v in self.network.variables if v.name == "seed_generator_state"]
+
+
+def freeze(network: keras.Model, unfrozen: int | None) -> None:
+    """Lets only the last layers of the backbone learn, and the head behind it.
+
+    A frozen BatchNormalization uses its stored statistics in training too and leaves them as they are.
+
+    Args:
+        network: from :func:`fer_batch.network.build_network`.
+        unfrozen: how many of the layers before the pooling learn; None means all.
+    """
+    if unfrozen is None:
+        return
+    names = [layer.name for layer in network.layers]
+    backbone = network.layers[: names.index("avg_pool")]
+    for layer in backbone[: max(0, len(backbone) - unfrozen)]:
+        layer.trainable = False
 
 
 def part(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:

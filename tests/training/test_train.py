@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet
 import pytest
 
 from fer_batch.architecture import weight_shapes
+from fer_batch.bundle import write_bundle
 from fer_batch.errors import RefusedError
+from fer_batch.network import build_network, named_weights
+from tests.tiny import TEMPLATE
 from tests.training.faces import pictures
 from training import checkpoint
+from training.augment import resize
+from training.data import FaceSet
+from training.history import EpochRecord
+from training.presets import SCRATCH
 from training.recipe import Augmentation, Recipe, Stage, learning_rate, spread_epochs
-from training.train import EpochRecord, Trainer
+from training.train import Trainer, class_weights
 
 SMALL = Stage(depths=(1, 1, 1, 1), input_size=32, epochs=2, peak=3e-3, final=1e-3, warmup_steps=4, batch=16)
 
@@ -26,6 +36,7 @@ RECIPE = Recipe(
     ema_decay=0.9,
     ema_every=2,
     precision="float32",
+    keep="best",
 )
 """Two stages with growth between them, a second or two in all."""
 
@@ -50,6 +61,9 @@ def test_stop_and_resume_equals_no_stop(tmp_path: Path) -> None:
     for one, other in zip(straight, pieces, strict=True):
         assert dataclasses.replace(one, seconds=0) == dataclasses.replace(other, seconds=0)
     assert again.images_seen == 3 * 160
+    assert pyarrow.parquet.read_table(tmp_path / "pieces" / "history.parquet").to_pylist() == [
+        dataclasses.asdict(record) for record in pieces
+    ]
     with (tmp_path / "pieces" / "history.csv").open() as file:
         history = list(csv.DictReader(file))
     assert [(row["stage"], row["epoch"], row["depths"]) for row in history] == [
@@ -93,7 +107,7 @@ def test_blank_pictures_are_left_out() -> None:
 
 
 def test_another_recipe_is_refused_where_it_would_matter(tmp_path: Path) -> None:
-    progress = {"images_seen": 160, "seconds": 1.0}
+    progress: dict[str, list[str]] = {"history": []}
     checkpoint.save(checkpoint.Checkpoint(0, 1, RECIPE.options(), progress, {"w": np.zeros(1)}), tmp_path)
     with pytest.raises(RefusedError, match=r"another recipe: weight_decay is 0\.03 there, 0\.5 now"):
         Trainer(dataclasses.replace(RECIPE, weight_decay=0.5), TRAINING, VALIDATION, tmp_path)
@@ -122,7 +136,7 @@ def test_the_schedule() -> None:
 
 
 def test_epochs_are_spread_over_the_stages() -> None:
-    stages = Recipe().stages
+    stages = SCRATCH.stages
     for total in range(1, 60):
         spread = spread_epochs(stages, total)
         assert sum(stage.epochs for stage in spread) == total
@@ -136,4 +150,77 @@ def test_impossible_recipes() -> None:
     with pytest.raises(ValueError, match="grown, not shrunk"):
         Recipe(stages=RECIPE.stages[::-1])
     with pytest.raises(ValueError, match="precision"):
-        Recipe(precision="int8")
+        dataclasses.replace(RECIPE, precision="int8")
+    with pytest.raises(ValueError, match="optimiser must be adamw, muon"):
+        dataclasses.replace(RECIPE, optimiser="sgd")
+    with pytest.raises(ValueError, match="only a ResNet can be grown"):
+        dataclasses.replace(RECIPE, family="vgg")
+
+
+def test_the_best_epoch_is_kept_and_an_idle_stage_ends_early() -> None:
+    # A rate this high from the second epoch on ruins what the first one learnt.
+    steps = 160 // 16
+    stage = dataclasses.replace(SMALL, epochs=9, peak=0.0, final=0.0)
+    recipe = dataclasses.replace(RECIPE, stages=(stage,), patience=2)
+    records: list[EpochRecord] = []
+    trainer = Trainer(recipe, TRAINING, VALIDATION)
+    trainer.run(report=records.append)
+    # Nothing is learnt at rate zero, so no epoch after the BatchNormalization's first ones lowers the loss for long.
+    assert trainer.done
+    losses = [record.valid_loss for record in records]
+    assert len(records) < 9
+    assert len(losses) - 1 - int(np.argmin(losses)) == 2
+    assert trainer.images_seen == len(records) * steps * 16
+    best = max(records, key=lambda record: record.valid_accuracy)
+    logits = _logits(recipe, trainer.weights(), VALIDATION)
+    assert (logits.argmax(axis=1) == VALIDATION.labels).mean() == pytest.approx(best.valid_accuracy)
+
+
+def test_class_weights() -> None:
+    labels = np.array([0] * 6 + [1] * 3 + [2])
+    np.testing.assert_allclose(class_weights(labels, 0)[:3], 1)
+    every = class_weights(labels, 1)
+    np.testing.assert_allclose(every[:3], [10 / 18, 10 / 9, 10 / 3], rtol=1e-6)
+    assert every[3:].max() == 0  # a class without pictures
+    half = class_weights(labels, 0.5)
+    assert half[2] / half[0] == pytest.approx(6**0.5)
+    assert half[labels].mean() == pytest.approx(1)
+
+
+def test_a_student_learns_from_its_teacher_alone(tmp_path: Path) -> None:
+    """With the labels shuffled, what it knows in the end it can only have from the teacher."""
+    stage = dataclasses.replace(SMALL, epochs=6, peak=5e-3, auxiliary_weight=0.0)
+    recipe = dataclasses.replace(RECIPE, stages=(stage,), keep="last")
+    data = pictures(320)
+    taught = Trainer(recipe, data, VALIDATION).run()
+    teacher = write_bundle(
+        tmp_path / "teacher", name="teacher", architecture=recipe.architecture(), input_size=32, channels=1,
+        mean=recipe.mean, scale=recipe.scale, template=TEMPLATE, temperature=1.0, weights=taught, card="",
+    )  # fmt: skip
+    shuffled = dataclasses.replace(data, labels=np.random.default_rng(0).permutation(data.labels), votes=None)
+    stage = dataclasses.replace(stage, teacher_weight=1.0, input_size=48)
+    recipe = dataclasses.replace(recipe, stages=(stage,), family="vgg", teachers=("teacher",))
+    records: list[EpochRecord] = []
+    Trainer(recipe, shuffled, VALIDATION, teachers=[teacher]).run(report=records.append)
+    assert records[-1].valid_accuracy > 0.7  # a seventh would be chance
+
+
+def test_frozen_layers_stay_as_they_were_to_the_last_bit() -> None:
+    frozen = dataclasses.replace(SMALL, depths=(1, 1, 1, 2), epochs=1, unfrozen=0)
+    later = dataclasses.replace(frozen, unfrozen=4)  # the last block's last convolution, its norm, the sum, the ReLU
+    for stage, moved in ((frozen, ("head", "logits")), (later, ("head", "logits", "conv5_block2_3"))):
+        recipe = dataclasses.replace(RECIPE, stages=(stage,))
+        before = Trainer(recipe, TRAINING, VALIDATION).weights()
+        after = Trainer(recipe, TRAINING, VALIDATION).run()
+        changed = {name for name, value in after.items() if not np.array_equal(value, before[name])}
+        assert changed
+        assert all(name.startswith(moved) for name in changed)
+        for prefix in moved:
+            assert any(name.startswith(prefix) for name in changed)
+
+
+def _logits(recipe: Recipe, weights: Mapping[str, npt.NDArray[np.float32]], data: FaceSet) -> npt.NDArray[np.float32]:
+    network = build_network(recipe.architecture(), input_size=32, mean=recipe.mean, scale=recipe.scale)
+    for name, weight in named_weights(network).items():
+        weight.assign(weights[name])
+    return np.asarray(network(resize(data.images, 32), training=False))

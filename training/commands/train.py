@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,8 +13,8 @@ from training.commands.evaluate import show
 from training.commands.options import TRAINING, VALIDATION
 
 if TYPE_CHECKING:
-    from training.recipe import Recipe, Stage
-    from training.train import EpochRecord
+    from fer_batch.bundle import ModelBundle
+    from training.recipe import Recipe
 
 
 def train(
@@ -22,8 +22,29 @@ def train(
         Path, typer.Argument(help="FER2013 as CSV, plain or .gz, with the splits Training and PublicTest.")
     ],
     out: Annotated[Path, typer.Option(help="Folder to write the model bundle to.")],
+    preset: Annotated[
+        str,
+        typer.Option(
+            help="scratch: ResNet50 from random weights, grown in depth and picture size. transfer: ResNet50 from "
+            "ImageNet's weights at 224 px, the head first, then the last 50 layers. compact: a small VGG for CPUs."
+        ),
+    ] = "scratch",
     ferplus: Annotated[
         Path | None, typer.Option(help="FER+ votes for the same rows (fer2013new.csv); a cleaner second target.")
+    ] = None,
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Model to learn from besides the labels: a bundle's folder, or the name of one that ships. Several: "
+            "their mean."
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="What to begin with: none, imagenet (Keras downloads them), a bundle's folder, or a weights file of "
+            "Keras' ResNet50 without its top. The preset decides by default."
+        ),
     ] = None,
     checkpoints: Annotated[
         Path, typer.Option(help="Folder for checkpoint, history and parsed data. The same command continues from it.")
@@ -35,41 +56,103 @@ def train(
         str | None, typer.Option(help="Residual blocks a stage, such as 1,1,1,1, instead of growing to 3,4,6,3.")
     ] = None,
     width: Annotated[int | None, typer.Option(min=1, help="Channels of the first stage; ResNet50 has 64.")] = None,
+    se: Annotated[
+        bool, typer.Option("--se", help="Add squeeze-and-excitation attention at the end of each stage.")
+    ] = False,
     input_size: Annotated[
         int | None, typer.Option(min=32, max=512, help="Side of the pictures in pixels, the same in every stage.")
     ] = None,
     batch: Annotated[int | None, typer.Option(min=2, help="Pictures a training step.")] = None,
+    mixup: Annotated[
+        float | None, typer.Option(min=0, help="Parameter of MixUp's Beta distribution, such as 0.2; 0 mixes nothing.")
+    ] = None,
+    erase: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share of pictures of which a rectangle is covered.")
+    ] = None,
+    class_weight: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="0 weighs every picture alike, 1 every class; between them, by a power."),
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(min=0, help="Epochs without a lower validation loss that end a stage early; 0 never.")
+    ] = None,
     precision: Annotated[
         str | None,
         typer.Option(help="mixed_bfloat16, float32 (faster on CPUs without bfloat16 units) or mixed_float16."),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Decides every random choice.")] = None,
-    name: Annotated[str, typer.Option(help="Short name of the model.")] = "resnet50-fer2013",
+    name: Annotated[str | None, typer.Option(help="Short name of the model; PRESET-fer2013 by default.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model bundle that is there.")] = False,
 ) -> None:
-    """Train a ResNet50 on FER2013 and write a model bundle.
+    """Train a model on FER2013 and write a model bundle.
 
     Takes hours without a GPU. It may be stopped at any time: the same command goes on from the last epoch.
     """
-    recipe = _recipe(epochs, depths, width, input_size, batch, precision, seed)
+    recipe = adapted(
+        preset,
+        epochs=epochs,
+        stage={"depths": _depths(depths), "input_size": input_size, "batch": batch, "mixup": mixup},
+        augmentation={"erase": erase},
+        whole={
+            "width": width, "se": se or None, "precision": precision, "seed": seed, "weights": weights,
+            "class_weight": class_weight, "patience": patience,
+        },
+    )  # fmt: skip
     if out.exists() and not overwrite:
         raise RefusedError(f"--out {out} exists already; name another folder or add --overwrite")
+    name = name or f"{preset}-fer2013"
 
-    from fer_batch.network import load_keras
-    from training.card import Origin
+    from dataclasses import replace
+
+    from fer_batch.bundle import ModelBundle
     from training.data import read_fer2013, split_named
 
+    teachers = [ModelBundle.load(each) for each in teacher or ()]
     splits = read_fer2013(data, ferplus=ferplus, cache=checkpoints / "cache")
     training, validation = (split_named(splits, split, data) for split in (TRAINING, VALIDATION))
+
+    from training.start import load_start
+
+    start = load_start(recipe.weights, mean=recipe.mean)
+    recipe = replace(recipe, weights=start.name, teachers=tuple(bundle.name for bundle in teachers))
+    _run(recipe, start.weights, teachers, training, validation, checkpoints, out, name, overwrite)
+
+
+def _run(
+    recipe: Recipe,
+    start: Any,
+    teachers: list[ModelBundle],
+    training: Any,
+    validation: Any,
+    checkpoints: Path,
+    out: Path,
+    name: str,
+    overwrite: bool,
+) -> None:
+    """Trains and exports."""
+    from dataclasses import replace
+
+    from fer_batch.network import load_keras
+
     load_keras()
+    from rich.console import Console
+
+    from training.card import Origin
+    from training.data import SIDE
+    from training.display import TrainingDisplay
     from training.export import export_bundle
+    from training.landmarks import alignments, find_landmarks
     from training.template import landmark_template
     from training.train import Trainer
 
-    template = landmark_template(training.images, seed=recipe.seed)
-    trainer = Trainer(recipe, training, validation, checkpoints)
+    _say(f"finding the faces in {len(training)} pictures, once")
+    landmarks = find_landmarks(training.images, cache=checkpoints / "cache")
+    template = landmark_template(landmarks)
+    training = replace(training, alignments=alignments(landmarks, template, SIDE))
+    trainer = Trainer(recipe, training, validation, checkpoints, start=start, teachers=teachers)
     _say(f"{len(training) - trainer.blank} pictures to learn from ({trainer.blank} blank ones left out)")
-    weights = trainer.run(report=lambda record: _say(_line(record, recipe)))
+    with TrainingDisplay(recipe, trainer.history, Console(stderr=True)) as display:
+        weights = trainer.run(report=display.epoch, step=display.step)
     origin = Origin(
         name=name,
         title=f"{name}: apparent expression from a face crop",
@@ -94,56 +177,60 @@ def train(
     _say(f"model bundle: {out}")
 
 
-def _recipe(
-    epochs: int | None,
-    depths: str | None,
-    width: int | None,
-    input_size: int | None,
-    batch: int | None,
-    precision: str | None,
-    seed: int | None,
+def adapted(
+    preset: str,
+    *,
+    epochs: int | None = None,
+    stage: dict[str, Any] | None = None,
+    augmentation: dict[str, Any] | None = None,
+    whole: dict[str, Any] | None = None,
 ) -> Recipe:
-    """The standard recipe with what the command line changes."""
+    """A preset's recipe with what the command line changes; None changes nothing.
+
+    Args:
+        preset: its name.
+        epochs: in all.
+        stage: fields of every stage.
+        augmentation: fields of the augmentation.
+        whole: fields of the recipe.
+
+    Raises:
+        RefusedError: there is no such preset, or a value is out of range.
+    """
     from dataclasses import replace
 
-    from training.recipe import Recipe, spread_epochs
+    from training.presets import PRESETS
+    from training.recipe import spread_epochs
 
-    recipe = Recipe()
+    if preset not in PRESETS:
+        raise RefusedError(f"--preset {preset}: there are {', '.join(PRESETS)}")
+    recipe = PRESETS[preset]
     stages = spread_epochs(recipe.stages, epochs) if epochs else recipe.stages
-    changes: dict[str, object] = {"input_size": input_size, "batch": batch}
-    if depths is not None:
-        try:
-            changes["depths"] = tuple(int(part) for part in depths.replace(",", " ").split())
-        except ValueError as error:
-            raise RefusedError(f"--depths {depths}: give four numbers such as 3,4,6,3") from error
-    changes = {key: value for key, value in changes.items() if value is not None}
-    stages = tuple(replace(stage, **changes) for stage in stages)  # type: ignore[arg-type]
-    wider = {"width": width, "precision": precision, "seed": seed}
+    changes = _given(stage)
     try:
-        recipe = replace(recipe, stages=stages, **{k: v for k, v in wider.items() if v is not None})  # type: ignore[arg-type]
+        recipe = replace(
+            recipe,
+            stages=tuple(replace(each, **changes) for each in stages),
+            augmentation=replace(recipe.augmentation, **_given(augmentation)),
+            **_given(whole),
+        )
         recipe.architecture()
     except ValueError as error:
         raise RefusedError(f"{error}; see fer-batch train --help") from error
     return recipe
 
 
-def _line(record: EpochRecord, recipe: Recipe) -> str:
-    """One epoch in words, with the time that is left if pictures go on costing what they cost now."""
-    left = sum(_work(stage) for stage in recipe.stages[record.stage + 1 :])
-    stage = recipe.stages[record.stage]
-    share = _work(stage) / stage.epochs
-    left += share * (stage.epochs - record.epoch - 1)
-    minutes = left / share * record.seconds / 60
-    return (
-        f"stage {record.stage + 1}/{len(recipe.stages)} epoch {record.epoch + 1}/{stage.epochs}: "
-        f"loss {record.loss:.3f}, validation accuracy {100 * record.valid_accuracy:.1f} %, "
-        f"{record.seconds:.0f} s, about {minutes:.0f} min left"
-    )
+def _given(values: dict[str, Any] | None) -> dict[str, Any]:
+    return {key: value for key, value in (values or {}).items() if value is not None}
 
 
-def _work(stage: Stage) -> float:
-    """Relative cost of a stage, from measured speeds: proportional to pixels; full depth costs 2.5 shallow ones."""
-    return stage.epochs * stage.input_size**2 * (1 + 1.5 * (sum(stage.depths) - 4) / 12)
+def _depths(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.replace(",", " ").split())
+    except ValueError as error:
+        raise RefusedError(f"--depths {text}: give four numbers such as 3,4,6,3") from error
 
 
 def _say(text: str) -> None:
