@@ -123,7 +123,7 @@ def test_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def parse(_: Path) -> None:
         raise AssertionError("parsed again")
 
-    monkeypatch.setattr("training.data._parse", parse)
+    monkeypatch.setattr("training.data.parse_csv", parse)
     again = read_fer2013(path, cache=tmp_path / "cache")
     for splits in (first, again):
         for name, faces in plain.items():
