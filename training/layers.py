@@ -71,6 +71,10 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         y, mean, variance = tf.compat.v1.nn.fused_batch_norm(
             inputs, gain, offset, epsilon=self.epsilon, is_training=True
         )
+        context = tf.distribute.get_replica_context()
+        if context is not None and context.num_replicas_in_sync > 1:
+            # Each device normalises by its own pictures; what is stored is the mean over the devices.
+            mean, variance = context.all_reduce(tf.distribute.ReduceOp.MEAN, [mean, variance])
         keep = self.momentum
         self.moving_mean.assign(self.moving_mean * keep + mean * (1 - keep))
         self.moving_variance.assign(self.moving_variance * keep + variance * (1 - keep))

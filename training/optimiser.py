@@ -188,9 +188,9 @@ class MovingAverage:
         self._decay = decay
         self._average = {name: tf.Variable(value) for name, value in self._weights.items()}
         self._updates = tf.Variable(0.0)
-        self.update = tf.function(self._update, autograph=False)
 
-    def _update(self) -> None:
+    def update(self) -> None:
+        """Moves a little towards the weights as they are, inside a ``tf.function``."""
         count = self._updates.assign_add(1.0)
         keep = tf.minimum(self._decay, (1.0 + count) / (10.0 + count))
         for name, average in self._average.items():

@@ -20,6 +20,8 @@ from training.optimiser import AdamW, MovingAverage, Muon, Optimiser
 from training.recipe import Recipe
 from training.teachers import Teachers
 
+Floats = npt.NDArray[np.float32]
+
 FERPLUS: Final = "ferplus"
 """Name of the auxiliary output that learns the annotators' votes; not part of what is exported."""
 
@@ -34,34 +36,36 @@ class StageRun:
         recipe: the run's hyperparameters.
         index: which of its stages.
         teachers: asked about every batch where the stage gives them weight.
+        strategy: over which devices a batch is divided; TensorFlow's default, one device, if None.
+
+    Raises:
+        ValueError: a batch cannot be divided equally among the devices.
     """
 
-    def __init__(self, recipe: Recipe, index: int, teachers: Teachers | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        index: int,
+        teachers: Teachers | None = None,
+        strategy: tf.distribute.Strategy | None = None,
+    ) -> None:
         self.recipe, self.index = recipe, index
         self.stage = recipe.stages[index]
         self.teachers = teachers if self.stage.teacher_weight > 0 else None
+        self.strategy = strategy or tf.distribute.get_strategy()
+        self.replicas = int(self.strategy.num_replicas_in_sync)
+        if self.stage.batch % self.replicas:
+            raise ValueError(f"a batch of {self.stage.batch} pictures cannot be divided among {self.replicas} devices")
         keras.backend.clear_session(free_memory=True)
         keras.utils.set_random_seed(recipe.seed + index)
-        policy = keras.config.dtype_policy()
-        keras.config.set_dtype_policy(recipe.precision)
-        try:
-            self.network = build_network(
-                recipe.architecture(index),
-                input_size=self.stage.input_size,
-                mean=recipe.mean,
-                scale=recipe.scale,
-                conv=MatrixConv2D,
-                batch_norm=FusedBatchNormalization,
-                auxiliary={FERPLUS: len(VOTES)},
-            )
-        finally:
-            keras.config.set_dtype_policy(policy)
-        freeze(self.network, self.stage.unfrozen)
-        self._weights = named_weights(self.network)
-        self.optimiser = self._optimiser()
-        self.average = MovingAverage(self._weights, recipe.ema_decay)
-        self._meters = tf.Variable(tf.zeros(3))
-        self._step = tf.function(self._train_step, autograph=False)
+        with self.strategy.scope():
+            self.network = self._build()
+            self._weights = named_weights(self.network)
+            self.optimiser = self._optimiser()
+            self.average = MovingAverage(self._weights, recipe.ema_decay)
+            self._meters = tf.Variable(tf.zeros(3))
+        self._step = tf.function(lambda *batch: self.strategy.run(self._train_step, batch), autograph=False)
+        self._update = tf.function(lambda: self.strategy.run(self.average.update), autograph=False)
         self._forward = tf.function(lambda pixels: self.network(pixels, training=False)[LOGITS], autograph=False)
 
     def begin(self, trained: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -87,7 +91,7 @@ class StageRun:
         """The weights as they are, not averaged."""
         return {name: weight.numpy() for name, weight in self._weights.items()}
 
-    def step(self, images: Any, targets: Any, votes: Any, rate: float) -> None:
+    def step(self, images: npt.NDArray[np.uint8], targets: Floats, votes: Floats, rate: float) -> None:
         """One batch: forward, backward, update.
 
         Args:
@@ -96,11 +100,17 @@ class StageRun:
             votes: (B, 10) float32 shares, zero where there are none.
             rate: learning rate.
         """
-        self._step(tf.constant(images), tf.constant(targets), tf.constant(votes), tf.constant(rate, tf.float32))
+        divided = [self._divided(values) for values in (images, targets, votes)]
+        self._step(*divided, tf.constant(rate, tf.float32))
+
+    def update_average(self) -> None:
+        """Lets the moving average follow the weights."""
+        self._update()
 
     def read_meters(self, steps: int) -> tuple[float, float, float]:
         """Mean loss, loss on the labels and accuracy since the last call."""
-        loss, label_loss, accuracy = (float(v) for v in self._meters.numpy() / max(1, steps))
+        each = [part.numpy() for part in self.strategy.experimental_local_results(self._meters)]
+        loss, label_loss, accuracy = (float(v) for v in np.mean(each, axis=0) / max(1, steps))
         self._meters.assign(tf.zeros(3))
         return loss, label_loss, accuracy
 
@@ -116,6 +126,34 @@ class StageRun:
             out.append(self._forward(tf.constant(padded)).numpy()[: len(pixels)])
         self._assign(raw)
         return np.concatenate(out)
+
+    def _build(self) -> keras.Model:
+        """The network, untrained, in the recipe's precision, what shall not learn frozen."""
+        policy = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(self.recipe.precision)
+        try:
+            network = build_network(
+                self.recipe.architecture(self.index),
+                input_size=self.stage.input_size,
+                mean=self.recipe.mean,
+                scale=self.recipe.scale,
+                conv=MatrixConv2D,
+                batch_norm=FusedBatchNormalization,
+                auxiliary={FERPLUS: len(VOTES)},
+            )
+        finally:
+            keras.config.set_dtype_policy(policy)
+        freeze(network, self.stage.unfrozen)
+        return network
+
+    def _divided(self, values: npt.NDArray[Any]) -> Any:
+        """An equal share of a batch's rows for each device."""
+        if self.replicas == 1:
+            return tf.constant(values)
+        parts = np.split(values, self.replicas)
+        return self.strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(parts[context.replica_id_in_sync_group])
+        )
 
     def _optimiser(self) -> Optimiser:
         recipe = self.recipe
@@ -142,6 +180,9 @@ class StageRun:
                 # The square keeps the gradient's size independent of the softness (Hinton et al. 2015, section 2).
                 loss += share * softness**2 * tf.reduce_mean(teacher_loss)
         gradients = tape.gradient(loss, self.optimiser.variables())
+        if self.replicas > 1:
+            mean = tf.distribute.ReduceOp.MEAN
+            gradients = tf.distribute.get_replica_context().all_reduce(mean, gradients)
         self.optimiser.apply(gradients, rate)
         hits = tf.reduce_mean(tf.cast(tf.equal(tf.argmax(logits, 1), tf.argmax(targets, 1)), tf.float32))
         self._meters.assign_add(tf.stack([loss, label_loss, hits]))

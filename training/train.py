@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 
 from fer_batch.bundle import ModelBundle
 from fer_batch.errors import RefusedError
@@ -43,8 +44,12 @@ class Trainer:
         start: weights by name that the first stage begins with; what they lack begins at random.
         teachers: models whose answers are learnt where a stage gives them weight.
 
+    Where TensorFlow sees several GPUs, each takes an equal part of every batch (Keras' way with TensorFlow:
+    ``tf.distribute.MirroredStrategy``).
+
     Raises:
-        RefusedError: the folder holds a run with another recipe; or the start's weights do not fit the network.
+        RefusedError: the folder holds a run with another recipe; the start's weights do not fit the network; or a
+            batch cannot be divided among the GPUs.
     """
 
     def __init__(
@@ -62,9 +67,11 @@ class Trainer:
         self.training = training.take(~blank) if blank.any() else training
         self.blank = int(blank.sum())
         self._weights = class_weights(self.training.labels, recipe.class_weight)
-        self._teachers = (
-            Teachers(teachers, temperature=recipe.teacher_temperature, precision=recipe.precision) if teachers else None
-        )
+        self._strategy = strategy()
+        self._teachers: Teachers | None = None
+        if teachers:
+            with self._strategy.scope():
+                self._teachers = Teachers(teachers, temperature=recipe.teacher_temperature, precision=recipe.precision)
         self.history: list[EpochRecord] = []
         self.stage, self.epoch = 0, 0
         self._best: Weights | None = None
@@ -147,7 +154,10 @@ class Trainer:
             return self._live
         before = self._live
         self._live = None
-        live = StageRun(self.recipe, stage, self._teachers)
+        try:
+            live = StageRun(self.recipe, stage, self._teachers, self._strategy)
+        except ValueError as error:
+            raise RefusedError(f"{error}; choose another --batch") from error
         if self._resumed:
             if self._resumed.epoch > 0:
                 live.load(self._resumed.arrays)
@@ -189,7 +199,7 @@ class Trainer:
                 mixed = mix(batch.images, self._targets(batch.rows), votes[batch.rows], stage.mixup, blending)
                 live.step(mixed.images, mixed.targets, mixed.votes, rate)
                 if (self.epoch * count + index + 1) % self.recipe.ema_every == 0:
-                    live.average.update()
+                    live.update_average()
                 if step:
                     step(index + 1, count)
         loss, label_loss, accuracy = live.read_meters(count)
@@ -246,6 +256,12 @@ class Trainer:
         progress = {"history": [asdict(record) for record in self.history]}
         checkpoint.save(checkpoint.Checkpoint(self.stage, self.epoch, self.recipe.options(), progress, arrays), folder)
         write_history(self.history, folder)
+
+
+def strategy() -> tf.distribute.Strategy:
+    """All GPUs if there are several, otherwise the one device that TensorFlow prefers."""
+    gpus = tf.config.list_logical_devices("GPU")
+    return tf.distribute.MirroredStrategy() if len(gpus) > 1 else tf.distribute.get_strategy()
 
 
 def class_weights(labels: npt.NDArray[np.int64], power: float) -> npt.NDArray[np.float32]:
