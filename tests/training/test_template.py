@@ -1,34 +1,30 @@
-"""The crop template comes from the detector, and is symmetric."""
+"""The crop template is the faces' median, and symmetric."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fer_batch.bundle import ModelBundle
 from training.template import landmark_template
+
+FACE = np.array([[0.32, 0.39], [0.68, 0.39], [0.5, 0.6], [0.36, 0.76], [0.64, 0.76]], np.float32)
+"""A symmetric template."""
 
 
 def test_pictures_without_faces_make_no_template() -> None:
-    with pytest.raises(ValueError, match="found 0 faces in 3 pictures"):
-        landmark_template(np.full((3, 48, 48), 128, np.uint8))
+    landmarks = np.full((60, 5, 2), np.nan, np.float32)
+    landmarks[:49] = FACE
+    with pytest.raises(ValueError, match="found 49 faces in 60 pictures; 50 are needed"):
+        landmark_template(landmarks)
 
 
-def test_the_template_of_real_pictures(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import gzip
-    from itertools import islice
-
-    monkeypatch.setattr("training.template.FACES_NEEDED", 20)
-    with gzip.open(shared / "fer2013" / "fer2013.csv.gz", "rt") as file:
-        lines = list(islice(file, 1, 61))
-    images = np.array([line.split(",")[1].split() for line in lines], dtype=np.uint8).reshape(-1, 48, 48)
-    template = landmark_template(images)
-    right_eye, left_eye, nose, right_mouth, left_mouth = template
-    assert right_eye[0] + left_eye[0] == pytest.approx(1)
-    assert right_mouth[0] + left_mouth[0] == pytest.approx(1)
-    assert nose[0] == pytest.approx(0.5)
-    assert right_eye[0] < right_mouth[0] < nose[0]
-    assert right_eye[1] < nose[1] < right_mouth[1]
-    np.testing.assert_allclose(template, ModelBundle.load().template, atol=0.04)
+def test_it_is_the_median_without_the_lean() -> None:
+    random = np.random.default_rng(0)
+    landmarks = FACE + random.normal(0, 0.02, (401, 5, 2)) + (0.03, 0.0)  # all lean to the right
+    landmarks[:60] = random.uniform(0, 1, (60, 5, 2))  # a few are elsewhere altogether
+    landmarks[60:90] = np.nan
+    template = landmark_template(landmarks.astype(np.float32))
+    assert template.dtype == np.float32
+    np.testing.assert_allclose(template, FACE, atol=0.005)
+    np.testing.assert_allclose(template[[1, 0, 2, 4, 3], 0], 1 - template[:, 0], atol=1e-6)
+    np.testing.assert_allclose(template[[1, 0, 2, 4, 3], 1], template[:, 1], atol=1e-6)
