@@ -40,7 +40,6 @@ def mix(images: npt.NDArray[np.uint8], targets: Shares, votes: Shares, alpha: fl
 
     def blend(values: npt.NDArray[Any]) -> Shares:
         weight = share.reshape(-1, *[1] * (values.ndim - 1))
-        blended: Shares = values * weight + values[partner] * (1 - weight)
-        return blended
+        return np.asarray(values * weight + values[partner] * (1 - weight), np.float32)
 
     return Mixed(np.rint(blend(images)).astype(np.uint8), blend(targets), blend(votes))
