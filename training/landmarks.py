@@ -18,6 +18,7 @@ from fer_batch.config import Detection
 from fer_batch.detect import FaceDetector, check_detector
 
 Images = npt.NDArray[np.uint8]
+Points = npt.NDArray[np.float64]
 
 ENLARGED: Final = 224
 """Side to which pictures are enlarged before detection. Measured on 800 pictures: at 144 px 96 % are found, and the
@@ -102,24 +103,24 @@ def alignments(
     return maps
 
 
-def _both_ways(detector: FaceDetector, image: Images) -> npt.NDArray[np.float32]:
+def _both_ways(detector: FaceDetector, image: Images) -> Points:
     """Landmarks (5, 2) in one picture, averaged with those of its mirror image; NaN without a face."""
     seen = [points for points in _looks(detector, image) if points is not None]
-    mean: npt.NDArray[np.float32] = np.mean(seen, axis=0) if seen else np.full((5, 2), np.nan, np.float32)
-    return mean
+    return np.mean(seen, axis=0) if seen else np.full((5, 2), np.nan)
 
 
-def _looks(detector: FaceDetector, image: Images) -> Iterator[npt.NDArray[np.float32] | None]:
+def _looks(detector: FaceDetector, image: Images) -> Iterator[Points | None]:
+    """Landmarks found in the picture, then those found in its mirror image, put back."""
     enlarged = cv2.resize(image, (ENLARGED, ENLARGED), interpolation=cv2.INTER_CUBIC)
-    colour = cv2.cvtColor(enlarged, cv2.COLOR_GRAY2BGR)
+    colour = np.stack([enlarged.astype(np.uint8)] * 3, axis=-1)
     yield _strongest(detector, colour)
     mirrored = _strongest(detector, np.ascontiguousarray(colour[:, ::-1]))
-    yield None if mirrored is None else mirrored[list(MIRRORED)] * np.float32((-1, 1)) + np.float32((1, 0))
+    yield None if mirrored is None else mirrored[list(MIRRORED)] * (-1, 1) + (1, 0)
 
 
-def _strongest(detector: FaceDetector, picture: Images) -> npt.NDArray[np.float32] | None:
+def _strongest(detector: FaceDetector, picture: Images) -> Points | None:
+    """Landmarks (5, 2) of the most certain face as fractions of the side."""
     faces, _ = detector(picture)
     if not faces:
         return None
-    landmarks: npt.NDArray[np.float32] = max(faces, key=lambda face: face.score).landmarks / ENLARGED
-    return landmarks
+    return max(faces, key=lambda face: face.score).landmarks.astype(np.float64) / ENLARGED
