@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Generator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -66,6 +66,22 @@ def chromium() -> str:
 def chromedriver() -> str:
     """Path of the driver that steers Chromium."""
     return find_program("chromedriver")
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: str, chromedriver: str) -> Generator[Any, None, None]:
+    """A headless Chromium that keeps its messages; see :mod:`tests.browser`."""
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    session = webdriver.Chrome(options=options, service=webdriver.ChromeService(chromedriver))
+    session.set_page_load_timeout(60)
+    yield session
+    session.quit()
 
 
 @pytest.fixture(scope="session")

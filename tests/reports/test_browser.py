@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import reports
+from tests.browser import LAPTOP, PHONE, TABLET, check_page, eventually, opened
 from tests.reports.synthetic import HAPPY, SAD, Sample, SyntheticRun
 
 HOSTILE = "<script>alert(1)</script>.mp4"
 QUOTED = "\"><img src=x onerror='alert(2)'> & co.mp4"
 WIDE = "a-very-long-name-without-a-single-space-" * 6 + ".mp4"
-
-PHONE, TABLET, LAPTOP = (390, 844), (820, 1180), (1280, 900)
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str, chromedriver: str) -> Iterator[Any]:
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    session = webdriver.Chrome(options=options, service=webdriver.ChromeService(chromedriver))
-    session.set_page_load_timeout(60)
-    yield session
-    session.quit()
 
 
 @pytest.fixture(scope="module")
@@ -44,30 +27,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return reports.build(made.write()).parent
 
 
-def opened(browser: Any, page: Path, size: tuple[int, int] = LAPTOP, scheme: str = "light") -> Any:
-    """The browser with the page open and every figure drawn."""
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    emulate = browser.execute_cdp_cmd
-    emulate("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
-    metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size == PHONE}
-    emulate("Emulation.setDeviceMetricsOverride", metrics)
-    for kind in ("browser", "performance"):
-        browser.get_log(kind)
-    browser.get(page.as_uri())
-    for figure in browser.find_elements("css selector", "[data-figure]"):
-        browser.execute_script("arguments[0].scrollIntoView()", figure)
-        WebDriverWait(figure, 30).until(lambda box: box.get_attribute("data-state") == "drawn")
-    return browser
-
-
-def eventually(browser: Any, holds: Callable[[], bool]) -> None:
-    """Wait for what the page does a moment later."""
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    WebDriverWait(browser, 10).until(lambda _: holds())
-
-
 def pages(report: Path) -> list[Path]:
     return [report / "index.html", *sorted((report / "videos").glob("*.html"))]
 
@@ -75,14 +34,7 @@ def pages(report: Path) -> list[Path]:
 @pytest.mark.parametrize("size", [LAPTOP, TABLET, PHONE], ids=["laptop", "tablet", "phone"])
 def test_no_message_no_overflow_no_request_elsewhere(browser: Any, report: Path, size: tuple[int, int]) -> None:
     for page in pages(report):
-        opened(browser, page, size)
-        assert browser.get_log("browser") == [], page.name
-        width = browser.execute_script("return document.documentElement.scrollWidth")
-        assert width <= size[0], f"{page.name} is {width} px wide"
-        messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-        asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
-        assert asked
-        assert all(url.startswith(("file:", "data:")) for url in asked), asked
+        check_page(opened(browser, page, size), size)
 
 
 def test_a_hostile_name_does_nothing(browser: Any, report: Path) -> None:
