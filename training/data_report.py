@@ -181,6 +181,9 @@ class DataReport:
             missing = [emotion for emotion, count in zip(EMOTIONS, split.counts, strict=True) if not count]
             if missing:
                 said.append(f"{split.name} has no picture of {', '.join(missing)}")
+        voted = [f"{split.name} {number(split.voted)}" for split in self.splits if split.voted is not None]
+        if voted:
+            said.append(f"FER+ votes: {', '.join(voted)} pictures")
         if self.blank:
             where = ", ".join(f"{len(split.blank)} in {split.name}" for split in self.splits if split.blank)
             said.append(f"blank pictures: {where}; training leaves them out")

@@ -58,14 +58,13 @@ def list_folder(root: Path) -> tuple[list[PictureFile], dict[str, str]]:
     Raises:
         DataError: the folder is not in this form, or cannot be listed.
     """
-    folders = {folder: FOLDERS[folder.name.lower()] for folder in _folders(root) if folder.name.lower() in FOLDERS}
+    inside = [path for path in _inside(root) if path.is_dir()]
+    folders = {folder: FOLDERS[folder.name.lower()] for folder in inside if folder.name.lower() in FOLDERS}
     if not folders:
-        found = ", ".join(repr(folder.name) for folder in _folders(root)[:10]) or "no folder"
-        raise DataError(
-            f"{root} holds no folder train, validation or test but {found}; give the folder that holds them"
-        )
+        found = ", ".join(repr(folder.name) for folder in inside[:10]) or "no folder"
+        raise DataError(f"{root} holds {found}, but no folder train, validation or test; give the one that holds them")
     if "PublicTest" not in folders.values():
-        folders = {folder: "PublicTest" if split == "PrivateTest" else split for folder, split in folders.items()}
+        folders = {folder: "PublicTest" if _is_test(folder) else split for folder, split in folders.items()}
     files: list[PictureFile] = []
     notes: dict[str, list[str]] = {}
     for folder, split in folders.items():
@@ -98,16 +97,12 @@ def parse_folder(root: Path, files: list[PictureFile], contents: list[bytes], no
     return Parsed(images, labels, usage, [file.name for file in files], notes)
 
 
-def _folders(root: Path) -> list[Path]:
+def _inside(folder: Path) -> list[Path]:
+    """What a folder holds, sorted, without a system's own business such as ``.DS_Store``."""
     try:
-        return sorted(path for path in root.iterdir() if path.is_dir() and not _hidden(path))
+        return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.name != "__MACOSX")
     except OSError as error:
-        raise DataError(f"{root} cannot be listed: {error.strerror}") from error
-
-
-def _hidden(path: Path) -> bool:
-    """Whether a name is a system's own business, such as ``.DS_Store``."""
-    return path.name.startswith(".") or path.name == "__MACOSX"
+        raise DataError(f"{folder} cannot be listed: {error.strerror}") from error
 
 
 def _is_test(folder: Path) -> bool:
@@ -117,17 +112,16 @@ def _is_test(folder: Path) -> bool:
 def _classes(root: Path, folder: Path, split: str) -> tuple[list[PictureFile], int]:
     """The pictures of a split's folder, and how many other files it holds."""
     files, passed_over = [], 0
-    for sub in _folders(folder):
+    for sub in _inside(folder):
+        if not sub.is_dir():
+            passed_over += 1
+            continue
         emotion = CLASSES.get(sub.name.lower())
         if emotion is None:
             raise DataError(
                 f"{folder}: the folder {sub.name!r} is no class; there are {', '.join(EMOTIONS)} (upper or lower case)"
             )
-        try:
-            paths = sorted(path for path in sub.iterdir() if not _hidden(path))
-        except OSError as error:
-            raise DataError(f"{sub} cannot be listed: {error.strerror}") from error
-        for path in paths:
+        for path in _inside(sub):
             if path.suffix.lower() not in PICTURES or not path.is_file():
                 passed_over += 1
                 continue
@@ -156,7 +150,5 @@ def _decode(path: Path, data: bytes) -> npt.NDArray[np.uint8]:
         raise DataError(f"{path} is no picture that can be decoded; remove it or fetch it again")
     if image.shape != (SIDE, SIDE):
         height, width = image.shape
-        raise DataError(
-            f"{path} has {width} x {height} pixels; FER2013's pictures have {SIDE} x {SIDE}: resize it first"
-        )
+        raise DataError(f"{path} has {width} x {height} pixels instead of {SIDE} x {SIDE}; resize it first")
     return np.asarray(image, np.uint8)

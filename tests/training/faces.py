@@ -7,6 +7,7 @@ import gzip
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -64,4 +65,13 @@ def write_votes(path: Path, usages: list[str]) -> Path:
             counts = [0] * len(VOTES)
             counts[index % len(VOTES)] = 10
             writer.writerow([usage, f"fer{index:07d}.png", *counts])
+    return path
+
+
+def write_picture(path: Path, image: npt.NDArray[np.uint8]) -> Path:
+    """A picture file in the format that its suffix names, its folders made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    written, data = cv2.imencode(path.suffix, image)
+    assert written
+    path.write_bytes(data.tobytes())
     return path

@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fer_batch.errors import StoppedError
 from tests.training.faces import pictures, row, rows, write_csv, write_votes
-from training.data import SPLITS, DataError, FaceSet, read_fer2013, split_named
+from training.data import DataError, FaceSet, read_fer2013, split_named
+from training.data_report import DataReport
+from training.votes import find_votes
 
 
 @pytest.mark.parametrize("name", ["fer2013.csv", "fer2013.csv.gz"])
@@ -51,6 +54,21 @@ def test_blank_pictures_are_found(tmp_path: Path) -> None:
     assert read_fer2013(write_csv(tmp_path / "f.csv", lines))["Training"].blank().tolist() == [False, False, True]
 
 
+def test_what_jpeg_left_of_a_blank_picture_is_blank(tmp_path: Path) -> None:
+    images = [np.full((48, 48), 100, np.uint8) for _ in range(2)]
+    images[0][7, 9] = 108
+    images[1][7, 9] = 109
+    path = write_csv(tmp_path / "f.csv", [row(0, image, "Training") for image in images])
+    assert read_fer2013(path)["Training"].blank().tolist() == [True, False]
+
+
+def test_a_picture_is_found_again_by_its_row(tmp_path: Path) -> None:
+    faces = read_fer2013(write_csv(tmp_path / "f.csv", rows("Training", 2) + rows("PublicTest", 3)))["PublicTest"]
+    # Counted from 1 as in error messages, over all splits.
+    assert [faces.where(index) for index in range(3)] == ["row 3", "row 4", "row 5"]
+    assert faces.take(np.array([2])).where(0) == "row 5"
+
+
 def _with(column: str, value: str) -> list[dict[str, str]]:
     lines = rows("Training", 3)
     lines[1][column] = value
@@ -67,7 +85,9 @@ def _with(column: str, value: str) -> list[dict[str, str]]:
         ("pixels", " ".join(["0"] * 2303), r"row 2, column pixels: 2303 values instead of 2304"),
         ("pixels", " ".join(["0"] * 2303 + ["256"]), r"row 2, column pixels: values from 0 to 256"),
         ("pixels", " ".join(["0"] * 2303 + ["-1"]), r"row 2, column pixels: values from -1"),
-        ("pixels", " ".join(["0"] * 2303 + ["x"]), r"row 2, column pixels: not whole numbers"),
+        ("pixels", " ".join(["0"] * 2303 + ["x"]), r"row 2, column pixels: not whole numbers .*'x'"),
+        ("pixels", " ".join(["1.5"] + ["0"] * 2303), r"row 2, column pixels: not whole numbers .*'1.5'"),
+        ("pixels", " ".join(["0"] * 2303 + ["9" * 30]), r"row 2, column pixels: values from 0 to"),
         ("pixels", "", r"row 2, column pixels: 0 values"),
     ],
 )
@@ -136,6 +156,35 @@ def test_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         read_fer2013(path, cache=tmp_path / "cache")
 
 
+def test_a_damaged_cache_is_made_again(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "fer2013.csv", rows("Training", 5))
+    read_fer2013(path, cache=tmp_path / "cache")
+    kept = sorted((tmp_path / "cache").iterdir())
+    assert len(kept) == 3
+    for file in kept:
+        whole = file.read_bytes()
+        file.write_bytes(whole[: len(whole) // 2])
+        again = read_fer2013(path, cache=tmp_path / "cache")["Training"]
+        assert (again.images == pictures(5).images).all()
+        assert isinstance(again.images, np.memmap)
+        assert file.read_bytes() == whole
+
+
+def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "fer2013.csv", rows("Training", 2))
+    with pytest.raises(StoppedError, match="Choose a folder that can be written"):
+        read_fer2013(path, cache=path / "cache")
+
+
+def test_votes_are_found_beside_the_csv(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "fer2013.csv.gz", rows("Training", 2))
+    assert find_votes(path) is None
+    votes = write_votes(tmp_path / "fer2013new.csv", ["Training"] * 2)
+    assert find_votes(path) == votes
+    (tmp_path / "folder").mkdir()
+    assert find_votes(tmp_path / "folder") is None
+
+
 def test_votes_follow_their_rows(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "fer2013.csv", rows("Training", 3) + rows("PublicTest", 2))
     votes = write_votes(tmp_path / "fer2013new.csv", ["Training"] * 3 + ["PublicTest"] * 2 + ["PrivateTest"] * 4)
@@ -180,11 +229,14 @@ def test_a_set_checks_its_shapes() -> None:
 
 def test_the_real_file(shared: Path) -> None:
     path = shared / "fer2013" / "fer2013.csv.gz"
-    import gzip
-
-    with gzip.open(path, "rt") as file:
-        assert file.readline().strip() == "emotion,pixels,Usage"
-        emotion, pixels, usage = file.readline().strip().split(",")
-    assert int(emotion) in range(7)
-    assert len(pixels.split()) == 48 * 48
-    assert usage in SPLITS
+    splits = read_fer2013(path, ferplus=find_votes(path))
+    assert {name: len(faces) for name, faces in splits.items()} == {"Training": 28_709, "PublicTest": 3_589}
+    report = DataReport.of(splits, path.name)
+    assert [split.counts for split in report.splits] == [
+        (3995, 436, 4097, 7215, 4830, 3171, 4965),
+        (467, 56, 496, 895, 653, 415, 607),
+    ]
+    assert [len(split.blank) for split in report.splits] == [12, 1]
+    assert [split.voted for split in report.splits] == [28_709, 3_589]
+    assert (report.repeats, len(report.copies), len(report.conflicts)) == (1519, 1270, 46)
+    assert [(leak.pictures, leak.same_label) for leak in report.leaks] == [(279, 272)]
