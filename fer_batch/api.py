@@ -99,7 +99,7 @@ def run(
             "created_by": f"fer-batch {version('fer-batch')}",
         }
         crop = CropSpec(bundle.template, bundle.input_size, bundle.channels)
-        context = RunContext(path, wanted, detector, crop, metadata)
+        context = RunContext(path, wanted, detector, crop, metadata, asked.stall_s)
         open_folder(path, wanted, redo)
         stack.enter_context(Lease(path / "work" / "lease.json"))
         stack.enter_context(log_file(path / "run.log"))

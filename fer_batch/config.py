@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import Any, Literal, get_args
 
 from fer_batch.errors import RefusedError
+from fer_batch.watchdog import STALL_S
 
 SamplingMode = Literal["fps", "every", "keyframes"]
 Precision = Literal["float32", "mixed_float16"]
@@ -160,6 +161,7 @@ class Resources:
         memory: bytes that all processes together should stay under.
         address: a Ray cluster's address; None starts an embedded Ray on this machine, on loopback only.
         gpus: GPUs to use; a fraction is a share of one. None uses those that are there, 0 none.
+        stall_s: seconds after which a worker that makes no progress on a file is ended and the file tried again.
     """
 
     workers: int | None = None
@@ -168,10 +170,12 @@ class Resources:
     memory: int | None = None
     address: str | None = None
     gpus: float | None = None
+    stall_s: float = STALL_S
 
     def __post_init__(self) -> None:
         for name in ("workers", "actors", "cpus"):
             value = getattr(self, name)
             _check(value is None or value >= 1, f"--{name}", value, "a whole number from 1")
         _check(self.memory is None or self.memory > 0, "--memory", self.memory, "a size such as 4GB")
+        _check(self.stall_s > 0, "--stall", self.stall_s, "seconds above 0")
         _check(self.gpus is None or (self.gpus >= 0 and math.isfinite(self.gpus)), "--gpus", self.gpus, "0 or more")

@@ -17,6 +17,7 @@ import av.video.stream
 from av.error import FFmpegError
 
 from fer_batch.errors import VideoError
+from fer_batch.watchdog import beat
 
 av.logging.set_level(av.logging.FATAL)  # FFmpeg's remarks on damage are turned into ledger rows instead
 
@@ -88,6 +89,19 @@ def _start_code_headers(data: bytes) -> Iterator[int]:
     while 0 <= position < len(data) - 3:
         yield data[position + 3]
         position = data.find(b"\0\0\1", position + 3)
+
+
+def read_packets(
+    container: av.container.InputContainer, stream: av.video.stream.VideoStream
+) -> Iterator[av.Packet[Any]]:
+    """The stream's packets in decode order; each is a sign of life to the watchdog.
+
+    Raises:
+        FFmpegError: reading breaks off.
+    """
+    for packet in container.demux(stream):
+        beat()
+        yield packet
 
 
 def open_video(path: Path) -> av.container.InputContainer:

@@ -21,7 +21,7 @@ import numpy as np
 from av.error import FFmpegError
 
 from fer_batch.config import Sampling
-from fer_batch.container import PacketTime, closed_groups, open_video, video_stream
+from fer_batch.container import PacketTime, closed_groups, open_video, read_packets, video_stream
 from fer_batch.errors import VideoError
 from fer_batch.plan import Segment
 from fer_batch.sampling import choice
@@ -42,12 +42,14 @@ class FrameSample:
 
     Attributes:
         frame_index: its position among the video's frames in display order.
+        pts: its exact time, in ticks of the video's time base; the video begins at its `start_pts`.
         timestamp_ms: its time from the start of the video, rounded down.
         duration_ms: the time that it stands for, or :data:`fer_batch.sampling.UNTIL_NEXT`.
         image: the picture as shown, uint8 (height, width, 3), BGR; None where the data is damaged.
     """
 
     frame_index: int
+    pts: int
     timestamp_ms: int
     duration_ms: int
     image: np.ndarray | None
@@ -160,7 +162,7 @@ class SegmentReader:
                 if seek_back_s is not None:
                     target = self.segment.start.pts - int(seek_back_s / self._clock.time_base)
                     container.seek(target, stream=stream, backward=True)
-                found = self._inside(container.demux(stream), is_first)
+                found = self._inside(read_packets(container, stream), is_first)
                 first = next(found, None)
                 if first is not None:
                     yield first
@@ -235,13 +237,15 @@ class SegmentReader:
             yield frame
 
     def _sample(self, wanted: _Wanted, frame: av.video.frame.VideoFrame) -> FrameSample:
-        return FrameSample(
-            wanted.frame_index, self._clock.milliseconds(wanted.pts), wanted.duration_ms, self._picture(frame)
-        )
+        return self._frame_sample(wanted, self._picture(frame))
 
     def _lost(self, wanted: _Wanted) -> FrameSample:
         self._note_damage(wanted.pts)
-        return FrameSample(wanted.frame_index, self._clock.milliseconds(wanted.pts), wanted.duration_ms, None)
+        return self._frame_sample(wanted, None)
+
+    def _frame_sample(self, wanted: _Wanted, image: np.ndarray | None) -> FrameSample:
+        at_ms = self._clock.milliseconds(wanted.pts)
+        return FrameSample(wanted.frame_index, wanted.pts, at_ms, wanted.duration_ms, image)
 
     def _picture(self, frame: av.video.frame.VideoFrame) -> np.ndarray:
         """The picture as it is meant to be shown: turned, pixels square, and of one size all through the video."""

@@ -41,7 +41,8 @@ from fer_batch.progress import Progress
 from fer_batch.resources import Placement
 from fer_batch.schedule import Schedule
 from fer_batch.scratch import scratch_folder
-from fer_batch.tables import failed_row
+from fer_batch.tables import failed_row, path_text
+from fer_batch.watchdog import stalled
 from fer_batch.worker import Probed, UnitDone, do_unit, probe_files
 
 log = logging.getLogger("fer_batch")
@@ -344,6 +345,7 @@ class Driver:
     def _lost(self, kind: str, subject: Any, code: str, reason: str) -> None:
         """A task came to nothing: try again what can be tried again, enter the rest in the ledger."""
         advice = "see run.log, and try again with --retry-failed"
+        stuck = stalled(self.context.stalled)
         given_up: list[tuple[Path, VideoInfo | None]]
         if kind == "unit":
             given_up = [(video.path, video) for video in self.schedule.lost(subject)]
@@ -354,11 +356,14 @@ class Driver:
         else:
             given_up = [(subject[0], None) if kind == "probe" else (subject.path, subject)]
         if given_up:
-            rows = [failed_row(path, VideoError(code, f"{reason}; {advice}"), video) for path, video in given_up]
-            self._failures(
-                [(path, reason) for path, _video in given_up],
-                commit_rows(self.context.path, "driver", rows, self.context.metadata),
-            )
+            rows, said = [], []
+            for path, video in given_up:
+                why = (code, reason)
+                if path_text(path) in stuck:
+                    why = ("timed_out", f"no progress for {self.context.stall_s:g} s, each time it was tried")
+                rows.append(failed_row(path, VideoError(why[0], f"{why[1]}; {advice}"), video))
+                said.append((path, why[1]))
+            self._failures(said, commit_rows(self.context.path, "driver", rows, self.context.metadata))
 
     def _failures(self, failures: list[tuple[Path, str]], counts: Counts) -> None:
         self.counts += counts

@@ -64,7 +64,7 @@ class Lease:
         content = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
-            "process_started": _process_start(os.getpid()),
+            "process_started": process_start(os.getpid()),
             "token": self._token,
         }
         draft = self.file.with_name(f"{self.file.name}.{os.getpid()}.tmp")
@@ -90,7 +90,7 @@ class Lease:
 
     def _is_alive(self, holder: dict[str, str]) -> bool:
         if holder["host"] == socket.gethostname():
-            started = _process_start(int(holder["pid"]))
+            started = process_start(int(holder["pid"]))
             return started is not None and started == holder["process_started"]
         try:
             return time.time() - self.file.stat().st_mtime < EXPIRE_S
@@ -105,7 +105,7 @@ class Lease:
                 return  # the folder is gone or read-only: the next commit says so
 
 
-def _process_start(pid: int) -> str | None:
+def process_start(pid: int) -> str | None:
     """When a process of this machine began, None if there is none: a number may be given to another process later."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:

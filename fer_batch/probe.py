@@ -15,7 +15,7 @@ import av.container
 import av.video.stream
 from av.error import FFmpegError
 
-from fer_batch.container import PacketTime, check_readable, closed_groups, open_video, video_stream
+from fer_batch.container import PacketTime, check_readable, closed_groups, open_video, read_packets, video_stream
 from fer_batch.errors import VideoError
 from fer_batch.sampling import Clock
 
@@ -161,7 +161,7 @@ def _packet_times(
     """Times of all packets in decode order, and whether reading broke off."""
     found: list[PacketTime] = []
     try:
-        for packet in container.demux(stream):
+        for packet in read_packets(container, stream):
             time = PacketTime.of(packet)
             if time is not None:
                 found.append(time)
@@ -234,7 +234,7 @@ def _display(path: Path) -> tuple[int, int, int]:
     with open_video(path) as container:
         stream = video_stream(container)
         try:
-            for packet in container.demux(stream):
+            for packet in read_packets(container, stream):
                 try:
                     for frame in packet.decode():
                         return round(-frame.rotation / 90) * 90 % 360, frame.width, frame.height

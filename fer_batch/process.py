@@ -18,6 +18,7 @@ from fer_batch.decode import FrameSample, SegmentReader
 from fer_batch.detect import Face, FaceDetector
 from fer_batch.errors import VideoError
 from fer_batch.plan import Segment
+from fer_batch.watchdog import STALL_S, beat, unwatched
 
 BATCH = 32
 """Crops sent to a model at a time."""
@@ -55,6 +56,7 @@ class RunContext:
         detector: file with the detector's weights.
         crop: what the model expects.
         metadata: goes into the metadata of every table.
+        stall_s: how long a file may bring no progress before its worker is ended.
     """
 
     path: Path
@@ -62,6 +64,12 @@ class RunContext:
     detector: Path
     crop: CropSpec
     metadata: dict[str, str]
+    stall_s: float = STALL_S
+
+    @property
+    def stalled(self) -> Path:
+        """Where a worker that is ended for want of progress says which file it was."""
+        return self.path / "work" / "stalled"
 
 
 @dataclass
@@ -156,7 +164,7 @@ class Batcher:
         self._waiting = []
 
     def _receive(self) -> None:
-        with self.seconds.measure("score_wait"):
+        with self.seconds.measure("score_wait"), unwatched():
             self._done.append(self.scores.result(self._in_flight.popleft()))
 
 
@@ -167,6 +175,7 @@ def process_segments(
     batcher = Batcher(scores, seconds)
     found = []
     for segment in segments:
+        beat(segment.video.path)
         start, first_crop = time.perf_counter(), batcher.n_crops
         reader = SegmentReader(segment, context.config.sampling)
         samples: list[SampledFrame] = []

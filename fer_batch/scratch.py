@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from fer_batch.lease import process_start
 
 log = logging.getLogger("fer_batch")
 
 MAX_PATH = 30
 """Longest path of a temporary folder that leaves room for Ray's socket names: Linux allows 107 bytes in all."""
 
+PREFIX = "fer-"
+"""How the folders' names begin."""
+
+OWNER = "owner.json"
+"""Says in each folder which process it belongs to."""
+
 _NOISE = (":job_id:", ":actor_name:", ":task_name:")
 
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """Make the folder; at the end copy what processes printed there (TensorFlow, FFmpeg) to the log and remove it."""
+    """Make the folder; at the end copy what processes printed there (TensorFlow, FFmpeg) to the log and remove it.
+
+    What processes that were killed left behind is removed first.
+    """
     usual = tempfile.gettempdir()
     parent = usual if len(usual) <= MAX_PATH else "/tmp"  # noqa: S108 - mkdtemp makes the folder itself private
-    folder = Path(tempfile.mkdtemp(prefix="fer-", dir=parent))
+    _sweep(Path(parent))
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+    (folder / OWNER).write_text(json.dumps({"pid": os.getpid(), "process_started": process_start(os.getpid())}))
     try:
         yield folder
     finally:
@@ -32,3 +48,19 @@ def scratch_folder() -> Iterator[Path]:
             if any(said):
                 log.debug("%s\n%s", file.name, "\n".join(said))
         shutil.rmtree(folder, ignore_errors=True)  # a process of Ray's may still write its last line
+
+
+def _sweep(parent: Path) -> None:
+    """Removes the folders of processes that live no more: only this user's own, never what a link names."""
+    for folder in parent.glob(f"{PREFIX}*"):
+        try:
+            about = folder.lstat()
+            if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid():
+                continue
+            owner = json.loads((folder / OWNER).read_text())
+            if process_start(int(owner["pid"])) == owner["process_started"]:
+                continue
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # another program's, or one that is being made or removed right now
+        log.debug("removing %s, left by a process that was killed", folder)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -14,6 +14,7 @@ from fer_batch.plan import Segment, Unit
 from fer_batch.probe import VideoInfo, probe
 from fer_batch.process import RunContext, Scores, Seconds, process_segments
 from fer_batch.tables import detections, failed_row, final_video
+from fer_batch.watchdog import beat, watched
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,14 @@ def probe_files(paths: list[Path], context: RunContext) -> Probed:
     """Probe some files; those that are no usable video go into the ledger."""
     videos: list[VideoInfo] = []
     rows, failures = [], []
-    for path in paths:
-        try:
-            videos.append(probe(path))
-        except VideoError as error:
-            rows.append(failed_row(path, error))
-            failures.append((path, f"{error.code}: {error}"))
+    with watched(context.stall_s, context.stalled):
+        for path in paths:
+            beat(path)
+            try:
+                videos.append(probe(path))
+            except VideoError as error:
+                rows.append(failed_row(path, error))
+                failures.append((path, f"{error.code}: {error}"))
     counts = commit_rows(context.path, "probe", rows, context.metadata) if rows else Counts()
     return Probed(videos, counts, failures)
 
@@ -61,9 +64,9 @@ def probe_files(paths: list[Path], context: RunContext) -> Probed:
 def do_unit(unit: Unit, context: RunContext, scores: Scores) -> UnitDone:
     """Process and commit a unit."""
     seconds = Seconds()
-    results = process_segments(
-        unit.segments, context, _detector(context.detector, context.config.detection), scores, seconds
-    )
+    detector = _detector(context.detector, context.config.detection)
+    with watched(context.stall_s, context.stalled):
+        results = process_segments(unit.segments, context, detector, scores, seconds)
     finals, failed, failures, dropped = [], [], [], []
     with seconds.measure("write"):
         for result in results:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,16 +13,14 @@ import typer
 from rich.console import Console
 
 from fer_batch.config import Detection, Resources, RunConfig, Sampling
+from fer_batch.watchdog import STALL_S
+from jobs.interrupt import resumable
 from jobs.values import clock, milliseconds, rate, size
 
 SAMPLING, DETECTION = Sampling(), Detection()
 
 UNCLEAN = 3
 """Exit code of a run that finished with failed or partial videos."""
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C or SIGTERM, the shell's own."""
-
 
 Pages = Literal["full", "index", "none"]
 
@@ -67,6 +63,10 @@ def run(
     address: Annotated[
         str | None, typer.Option(envvar="RAY_ADDRESS", help="A Ray cluster.", show_default="this machine")
     ] = None,
+    stall: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", help="A file without progress for so long is tried again, then failed."),
+    ] = STALL_S,
     redo: Annotated[
         bool, typer.Option("--redo", help="Throw away an earlier run with other settings in --out.")
     ] = False,
@@ -83,7 +83,7 @@ def run(
         sampling=_sampling(fps, every, keyframes, start, end),
         detection=Detection(long_side=detect_size, min_face=min_face, min_score=min_score),
     )
-    resources = Resources(workers, actors, cpus, memory, address, gpus)
+    resources = Resources(workers, actors, cpus, memory, address, gpus, stall)
     if dry_run:
         from jobs.dry_run import dry_run as tell
 
@@ -95,7 +95,7 @@ def run(
 
     started = time.monotonic()
     errors = Console(stderr=True)
-    with _resumable(errors), Display(errors, quiet=as_json) as display:
+    with resumable(errors), Display(errors, quiet=as_json) as display:
         result = run_videos(
             inputs,
             out,
@@ -126,16 +126,6 @@ def run(
         _print_outcome(Console(), outcome)
     if outcome["failed"] or outcome["partial"]:
         sys.exit(UNCLEAN)
-
-
-@contextmanager
-def _resumable(console: Console) -> Iterator[None]:
-    """Turns Ctrl-C and SIGTERM into a message that says how to go on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        console.print("interrupted: what is committed stays, the same command goes on from there", soft_wrap=True)
-        sys.exit(INTERRUPTED)
 
 
 def _sampling(fps: Fraction | None, every: int | None, keyframes: bool, start: int, end: int | None) -> Sampling:

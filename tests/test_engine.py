@@ -270,6 +270,38 @@ def test_a_video_that_kills_its_worker_fails_and_the_others_do_not(
     assert status_of(run_it(folder, retry_failed=True))["two.mp4"] == ("ok", None)
 
 
+def test_a_video_that_hangs_its_decoder_fails_and_the_others_do_not(
+    run_it: RunIt, clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, clip in (("one.mp4", clips.one_face), ("two.mp4", clips.two_faces)):
+        shutil.copy(clip.path, folder / name)
+    guilty = folder / "two.mp4"  # the whole path, as the worker processes serve other tests too
+
+    def hang(unit: Unit, context: RunContext, actors: list[Any]) -> None:
+        import time
+
+        from fer_batch import decode, watchdog
+
+        def read(self: decode.SegmentReader) -> Any:
+            if self.segment.video.path == guilty:
+                with watchdog.watched(1.0, context.stalled):  # the run's own limit would be long for a test
+                    time.sleep(1000)
+            return original(self)
+
+        original = decode.SegmentReader.__iter__
+        if not hasattr(original, "hangs"):
+            read.hangs = True  # type: ignore[attr-defined]
+            decode.SegmentReader.__iter__ = read  # type: ignore[method-assign]
+
+    replace_unit_task(monkeypatch, hang)
+    run = run_it(folder)
+    assert status_of(run) == {"one.mp4": ("ok", None), "two.mp4": ("failed", "timed_out")}
+    errors = {Path(row["path"]).name: row["error"] for row in run.videos().to_pylist()}
+    assert "no progress for 300 s, each time it was tried" in errors["two.mp4"]
+
+
 def test_a_copy_of_a_video_that_fails_fails_likewise(
     run_it: RunIt, clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
