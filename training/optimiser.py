@@ -196,6 +196,12 @@ class MovingAverage:
         for name, average in self._average.items():
             average.assign_sub((1.0 - keep) * (average - self._weights[name]))
 
+    def restart(self) -> None:
+        """Forgets what was averaged and begins at the weights as they are."""
+        for name, average in self._average.items():
+            average.assign(self._weights[name])
+        self._updates.assign(0.0)
+
     def arrays(self) -> State:
         """The averaged weights by name."""
         return {name: value.numpy() for name, value in self._average.items()}

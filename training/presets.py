@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final
 
-from training.recipe import Augmentation, Recipe, Stage
+from fer_batch.errors import RefusedError
+from training.recipe import Augmentation, Recipe, Stage, spread_epochs
 
 SHALLOW: Final = (1, 1, 1, 1)
 MIDDLE: Final = (2, 2, 2, 2)
@@ -61,3 +63,45 @@ TRANSFER: Final = Recipe(
 
 PRESETS: Final = {"scratch": SCRATCH, "compact": COMPACT, "transfer": TRANSFER}
 """By the name that ``fer-batch train --preset`` takes."""
+
+
+def adapted(
+    preset: str,
+    *,
+    epochs: int | None = None,
+    stage: dict[str, Any] | None = None,
+    augmentation: dict[str, Any] | None = None,
+    whole: dict[str, Any] | None = None,
+) -> Recipe:
+    """A preset's recipe with what the command line changes; None changes nothing.
+
+    Args:
+        preset: its name.
+        epochs: in all.
+        stage: fields of every stage.
+        augmentation: fields of the augmentation.
+        whole: fields of the recipe.
+
+    Raises:
+        RefusedError: there is no such preset, or a value is out of range.
+    """
+    if preset not in PRESETS:
+        raise RefusedError(f"--preset {preset}: there are {', '.join(PRESETS)}")
+    recipe = PRESETS[preset]
+    stages = spread_epochs(recipe.stages, epochs) if epochs else recipe.stages
+    changes = _given(stage)
+    try:
+        recipe = replace(
+            recipe,
+            stages=tuple(replace(each, **changes) for each in stages),
+            augmentation=replace(recipe.augmentation, **_given(augmentation)),
+            **_given(whole),
+        )
+        recipe.architecture()
+    except ValueError as error:
+        raise RefusedError(f"{error}; see fer-batch train --help") from error
+    return recipe
+
+
+def _given(values: dict[str, Any] | None) -> dict[str, Any]:
+    return {key: value for key, value in (values or {}).items() if value is not None}

@@ -71,6 +71,7 @@ class StageRun:
     def begin(self, trained: Mapping[str, npt.NDArray[Any]]) -> None:
         """Starts the stage from another one's weights, grown where this network is deeper."""
         self._assign(grow(trained, self.weight_arrays()))
+        self.average.restart()
 
     def load(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Goes on in the middle of the stage."""

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from fer_batch.architecture import Architecture
 from fer_batch.bundle import ModelBundle
 from fer_batch.errors import BundleError, RefusedError
+from fer_batch.network import build_network, named_weights
 from fer_batch.schema import EMOTIONS
 from tests.tiny import write_tiny_bundle
 from tests.training.faces import pictures, rows, write_csv, write_votes
@@ -125,6 +126,58 @@ def test_importing_the_commands_is_quick() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
     assert time.monotonic() - started < 5
+
+
+def test_the_compact_preset_learns_from_a_teacher(tmp_path: Path) -> None:
+    data = write_csv(tmp_path / "fer2013.csv", rows("Training", 64) + rows("PublicTest", 21, seed=1))
+    teacher = write_tiny_bundle(tmp_path / "teacher")
+    out = tmp_path / "model"
+    invoke(
+        "train", data, "--out", out, "--preset", "compact", "--teacher", teacher.path, "--epochs", 2, "--width", 4,
+        "--batch", 16, "--mixup", 0.2, "--erase", 0.5, "--class-weight", 0.5, "--se", "--precision", "float32",
+        "--checkpoints", tmp_path / "c",
+    )  # fmt: skip
+    bundle = ModelBundle.load(out)
+    assert bundle.name == "compact-fer2013"
+    architecture = Architecture.from_options(bundle.architecture)
+    assert (architecture.family, architecture.width, architecture.se) == ("vgg", 4, True)
+    assert bundle.input_size == 48
+    recipe = bundle.training["recipe"]
+    assert recipe["teachers"] == ["tiny"]
+    assert recipe["augmentation"]["erase"] == 0.5
+    assert [stage["mixup"] for stage in recipe["stages"]] == [0.2, 0.2]
+    assert bundle.training["images_seen"] == 128
+
+
+def test_the_transfer_preset_from_a_file_of_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The source's recipe, at a size that a test can afford: head first, then the last 50 layers."""
+    data = write_csv(tmp_path / "fer2013.csv", rows("Training", 32) + rows("PublicTest", 14, seed=1))
+    first = build_network(Architecture(), input_size=32, mean=117.4, scale=1.0)
+    before = {name: weight.numpy() for name, weight in named_weights(first).items()}
+    monkeypatch.setattr("training.start._keras_weights", lambda _: before)
+    out = tmp_path / "model"
+    invoke(
+        "train", data, "--out", out, "--preset", "transfer", "--epochs", 2, "--input-size", 32, "--batch", 16,
+        "--precision", "float32", "--checkpoints", tmp_path / "c",
+    )  # fmt: skip
+    bundle = ModelBundle.load(out)
+    assert bundle.training["recipe"]["weights"] == "imagenet"
+    assert [stage["unfrozen"] for stage in bundle.training["recipe"]["stages"]] == [0, 50]
+    after = bundle.weights()
+    # The first stages are ImageNet's to the last bit of a half, moving statistics included; the last stage is not.
+    for name in ("conv2_block1_1_conv/kernel", "conv3_block1_1_bn/moving_mean", "conv4_block1_1_conv/kernel"):
+        np.testing.assert_array_equal(after[name], before[name].astype(np.float16).astype(np.float32))
+    assert not np.array_equal(after["conv5_block3_1_conv/kernel"], before["conv5_block3_1_conv/kernel"])
+
+
+def test_refusals_of_presets_and_weights(tmp_path: Path) -> None:
+    data = write_csv(tmp_path / "fer2013.csv", rows("Training", 4) + rows("PublicTest", 2))
+    with pytest.raises(RefusedError, match="--preset huge: there are scratch, compact, transfer"):
+        invoke("train", data, "--out", tmp_path / "model", "--preset", "huge")
+    with pytest.raises(RefusedError, match="give --out FOLDER to train, or --explore PAGE"):
+        invoke("train", data)
+    with pytest.raises(BundleError, match="does not exist"):
+        invoke("train", data, "--out", tmp_path / "model", "--teacher", tmp_path / "nobody")
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate"])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,14 +15,28 @@ from training.commands.options import TRAINING, VALIDATION
 
 if TYPE_CHECKING:
     from fer_batch.bundle import ModelBundle
+    from training.data import FaceSet
     from training.recipe import Recipe
 
 
 def train(
     data: Annotated[
-        Path, typer.Argument(help="FER2013 as CSV, plain or .gz, with the splits Training and PublicTest.")
+        Path,
+        typer.Argument(
+            help="FER2013 with the splits Training and PublicTest: the CSV, plain or .gz, or a folder of pictures "
+            "(train/angry/*.jpg, test/angry/*.jpg ...)."
+        ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder to write the model bundle to.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write the model bundle to; not needed with --explore.")
+    ] = None,
+    explore: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PAGE",
+            help="Write a page about the data (classes, samples, blank pictures, copies); train nothing.",
+        ),
+    ] = None,
     preset: Annotated[
         str,
         typer.Option(
@@ -30,7 +45,10 @@ def train(
         ),
     ] = "scratch",
     ferplus: Annotated[
-        Path | None, typer.Option(help="FER+ votes for the same rows (fer2013new.csv); a cleaner second target.")
+        Path | None,
+        typer.Option(
+            help="FER+ votes for the same rows, a cleaner second target.", show_default="fer2013new.csv beside DATA"
+        ),
     ] = None,
     teacher: Annotated[
         list[str] | None,
@@ -88,6 +106,8 @@ def train(
 
     Takes hours without a GPU. It may be stopped at any time: the same command goes on from the last epoch.
     """
+    from training.presets import adapted
+
     recipe = adapted(
         preset,
         epochs=epochs,
@@ -98,32 +118,45 @@ def train(
             "class_weight": class_weight, "patience": patience,
         },
     )  # fmt: skip
-    if out.exists() and not overwrite:
+    if out is None and explore is None:
+        raise RefusedError("nothing to do: give --out FOLDER to train, or --explore PAGE to look at the data")
+    if out is not None and out.exists() and not overwrite:
         raise RefusedError(f"--out {out} exists already; name another folder or add --overwrite")
-    name = name or f"{preset}-fer2013"
-
-    from dataclasses import replace
 
     from fer_batch.bundle import ModelBundle
     from training.data import read_fer2013, split_named
+    from training.votes import find_votes
 
     teachers = [ModelBundle.load(each) for each in teacher or ()]
-    splits = read_fer2013(data, ferplus=ferplus, cache=checkpoints / "cache")
+    splits = read_fer2013(data, ferplus=ferplus or find_votes(data), cache=checkpoints / "cache")
+    _describe(splits, data, explore)
+    if out is None:
+        return
     training, validation = (split_named(splits, split, data) for split in (TRAINING, VALIDATION))
+    _run(recipe, teachers, training, validation, checkpoints, out, name or f"{preset}-fer2013", overwrite)
 
-    from training.start import load_start
 
-    start = load_start(recipe.weights, mean=recipe.mean)
-    recipe = replace(recipe, weights=start.name, teachers=tuple(bundle.name for bundle in teachers))
-    _run(recipe, start.weights, teachers, training, validation, checkpoints, out, name, overwrite)
+def _describe(splits: Mapping[str, FaceSet], data: Path, page: Path | None) -> None:
+    """Says what the data are, on a page too where one is asked for."""
+    from training.data_report import DataReport
+
+    if page is None:
+        report = DataReport.of(splits, str(data))
+    else:
+        from training.explore import explore as write
+
+        report = write(splits, page, source=str(data))
+    for line in report.lines():
+        _say(line)
+    if page is not None:
+        _say(f"data page: {page}")
 
 
 def _run(
     recipe: Recipe,
-    start: Any,
-    teachers: list[ModelBundle],
-    training: Any,
-    validation: Any,
+    teachers: Sequence[ModelBundle],
+    training: FaceSet,
+    validation: FaceSet,
     checkpoints: Path,
     out: Path,
     name: str,
@@ -132,24 +165,27 @@ def _run(
     """Trains and exports."""
     from dataclasses import replace
 
-    from fer_batch.network import load_keras
-
-    load_keras()
     from rich.console import Console
 
+    from fer_batch.network import load_keras
+
+    load_keras()  # before anything else imports TensorFlow, so that its messages stay off the screen
     from training.card import Origin
     from training.data import SIDE
     from training.display import TrainingDisplay
     from training.export import export_bundle
     from training.landmarks import alignments, find_landmarks
+    from training.start import load_start
     from training.template import landmark_template
     from training.train import Trainer
 
+    start = load_start(recipe.weights, mean=recipe.mean)
+    recipe = replace(recipe, weights=start.name, teachers=tuple(bundle.name for bundle in teachers))
     _say(f"finding the faces in {len(training)} pictures, once")
     landmarks = find_landmarks(training.images, cache=checkpoints / "cache")
     template = landmark_template(landmarks)
     training = replace(training, alignments=alignments(landmarks, template, SIDE))
-    trainer = Trainer(recipe, training, validation, checkpoints, start=start, teachers=teachers)
+    trainer = Trainer(recipe, training, validation, checkpoints, start=start.weights, teachers=teachers)
     _say(f"{len(training) - trainer.blank} pictures to learn from ({trainer.blank} blank ones left out)")
     with TrainingDisplay(recipe, trainer.history, Console(stderr=True)) as display:
         weights = trainer.run(report=display.epoch, step=display.step)
@@ -162,6 +198,13 @@ def _run(
         votes=training.votes is not None,
         images_seen=trainer.images_seen,
         hours=round(trainer.seconds / 3600, 2),
+        teachers=tuple(bundle.name for bundle in teachers),
+        initial="" if start.weights is None else recipe.weights,
+        selection=(
+            "The epoch with the best accuracy on PublicTest."
+            if recipe.keep == "best"
+            else "The last epoch's averaged weights."
+        ),
     )
     bundle, evaluation = export_bundle(
         out,
@@ -175,53 +218,6 @@ def _run(
     )
     show(evaluation, bundle.name, VALIDATION)
     _say(f"model bundle: {out}")
-
-
-def adapted(
-    preset: str,
-    *,
-    epochs: int | None = None,
-    stage: dict[str, Any] | None = None,
-    augmentation: dict[str, Any] | None = None,
-    whole: dict[str, Any] | None = None,
-) -> Recipe:
-    """A preset's recipe with what the command line changes; None changes nothing.
-
-    Args:
-        preset: its name.
-        epochs: in all.
-        stage: fields of every stage.
-        augmentation: fields of the augmentation.
-        whole: fields of the recipe.
-
-    Raises:
-        RefusedError: there is no such preset, or a value is out of range.
-    """
-    from dataclasses import replace
-
-    from training.presets import PRESETS
-    from training.recipe import spread_epochs
-
-    if preset not in PRESETS:
-        raise RefusedError(f"--preset {preset}: there are {', '.join(PRESETS)}")
-    recipe = PRESETS[preset]
-    stages = spread_epochs(recipe.stages, epochs) if epochs else recipe.stages
-    changes = _given(stage)
-    try:
-        recipe = replace(
-            recipe,
-            stages=tuple(replace(each, **changes) for each in stages),
-            augmentation=replace(recipe.augmentation, **_given(augmentation)),
-            **_given(whole),
-        )
-        recipe.architecture()
-    except ValueError as error:
-        raise RefusedError(f"{error}; see fer-batch train --help") from error
-    return recipe
-
-
-def _given(values: dict[str, Any] | None) -> dict[str, Any]:
-    return {key: value for key, value in (values or {}).items() if value is not None}
 
 
 def _depths(text: str | None) -> tuple[int, ...] | None:
