@@ -23,6 +23,10 @@ class Place:
     where: str
     emotion: str
 
+    def __str__(self) -> str:
+        # A file's path below the data's folder says enough by itself; a row needs its split beside it.
+        return self.where if "/" in self.where else f"{self.split} {self.where}"
+
 
 @dataclass(frozen=True)
 class Copies:
