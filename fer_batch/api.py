@@ -139,7 +139,11 @@ def _carry_out(
     from fer_batch import engine  # Ray's import takes a second: not for those who only read tables
     from fer_batch.progress import Progress
 
-    on_progress(Progress("starting"))
+    def tell(progress: Progress) -> None:
+        state.follow(progress)
+        on_progress(progress)
+
+    tell(Progress("starting"))
     start = time.monotonic()
     with engine.cluster(None, placement):
         log.info("%s", placement.describe())
@@ -152,9 +156,7 @@ def _carry_out(
             lambda video_id: committed_segments(context.path, video_id),
             known_ids=todo.done_ids,
         )
-        driver = engine.Driver(
-            context, bundle.path, placement, schedule, iter(todo), todo.counts, on_progress, todo.snapshot
-        )
+        driver = engine.Driver(context, bundle.path, placement, schedule, iter(todo), todo.counts, tell, todo.snapshot)
         try:
             driver.run()
             timings = {"start_ray": ray_ready_s, **dataclasses.asdict(driver.seconds)}
@@ -172,6 +174,7 @@ def _carry_out(
         _enter_duplicates(context, schedule, run_now)
         ledger = compact(run_now, context.metadata)
         state.count(Counts.of(ledger), len(ledger))
+        state.info["all_found"] = True
         state.write("complete")
 
 

@@ -60,6 +60,11 @@ class Lease:
         if holder is not None and holder["token"] == self._token:
             self.file.unlink(missing_ok=True)
 
+    def holder(self) -> str | None:
+        """Who holds it, in words; None if nobody who lives does."""
+        found = self._read()
+        return f"process {found['pid']} on {found['host']}" if found and self._is_alive(found) else None
+
     def _create(self) -> bool:
         content = {
             "host": socket.gethostname(),

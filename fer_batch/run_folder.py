@@ -7,6 +7,7 @@ import logging
 import platform
 import shutil
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,11 +21,15 @@ from fer_batch.config import RunConfig
 from fer_batch.discover import Discovery
 from fer_batch.errors import RefusedError, StoppedError
 from fer_batch.lease import Lease
+from fer_batch.progress import Progress
 from fer_batch.schema import SCHEMA_VERSION
 from fer_batch.store import Run, write_json
 from fer_batch.tables import path_text
 
 log = logging.getLogger("fer_batch")
+
+FOLLOW_S = 5.0
+"""How often ``run.json`` says how far a run is."""
 
 _PACKAGES = ("fer-batch", "tensorflow", "ray", "av", "opencv-python-headless", "numpy", "pyarrow")
 
@@ -53,6 +58,7 @@ class RunState:
             "purpose": None,
             "host": socket.gethostname(),
             "counts": earlier.get("counts", {}),
+            "all_found": False,
             "timings": {},
         }
         self.write("running")
@@ -61,6 +67,7 @@ class RunState:
         """Replace the file, with the time and the counts so far."""
         self.info |= {"state": state, "updated": _now()}
         write_json(self._file, self.info)
+        self._written_s = time.monotonic()
 
     def write_if_possible(self, state: str) -> None:
         """As :meth:`write`, when the disk itself may be the trouble."""
@@ -68,6 +75,13 @@ class RunState:
             self.write(state)
         except StoppedError as error:
             log.error("%s", error)
+
+    def follow(self, progress: Progress) -> None:
+        """Take over how far the run is, now and then, for those who look at it from outside."""
+        if progress.phase == "running" and time.monotonic() - self._written_s >= FOLLOW_S:
+            self.count(progress.counts, progress.found)
+            self.info["all_found"] = progress.all_found
+            self.write("running")
 
     def count(self, counts: Counts, n_files: int) -> None:
         """Take over the totals."""
