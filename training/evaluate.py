@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import cached_property
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -14,20 +16,33 @@ from fer_batch.score import Scorer
 from training.augment import resize
 from training.data import FaceSet
 from training.metrics import (
+    Counts,
     Interval,
+    calibration_interval,
+    chance_calibration_error,
     confusion_matrix,
-    cross_fitted_ece,
+    cross_fitted,
     expected_calibration_error,
+    f1_intervals,
     f1_scores,
     macro_f1,
-    macro_f1_interval,
     precisions,
     recalls,
+    top_hits,
     wilson,
 )
 
 BATCH: Final = 64
 """Pictures scored at once."""
+
+CROP_SHARE: Final = 44 / 48
+"""Side of the crops of test-time augmentation as a share of the picture's, as is usual for FER2013's ten-crop."""
+
+Tta = Literal["none", "flip", "crops", "flip+crops"]
+"""Test-time augmentation: which views of a picture are averaged. ``flip`` is the picture and its mirror image,
+``crops`` its four corners and its middle, both together are ten views."""
+
+Images = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,14 +50,12 @@ class Evaluation:
     """What a model scored on N labelled pictures.
 
     Attributes:
-        confusion: (7, 7) counts, row is the label, column the prediction.
-        ece: calibration error of the probabilities as they are, 0..1.
-        ece_cross_fitted: the same with the temperature refitted on one half and judged on the other.
+        probabilities: (N, 7) calibrated probabilities.
+        labels: (N,) class indices.
     """
 
-    confusion: npt.NDArray[np.int64]
-    ece: float
-    ece_cross_fitted: float
+    probabilities: npt.NDArray[np.floating[Any]]
+    labels: npt.NDArray[np.integer[Any]]
 
     @classmethod
     def of(cls, probabilities: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.integer[Any]]) -> Evaluation:
@@ -54,17 +67,22 @@ class Evaluation:
         count = len(labels)
         if count == 0 or probabilities.shape != (count, len(EMOTIONS)):
             raise ValueError(f"probabilities must be ({count}, {len(EMOTIONS)}) with N >= 1, not {probabilities.shape}")
-        logs = np.log(np.maximum(probabilities, 1e-12))
-        return cls(
-            confusion=confusion_matrix(labels, probabilities.argmax(axis=1), len(EMOTIONS)),
-            ece=expected_calibration_error(probabilities, labels),
-            ece_cross_fitted=cross_fitted_ece(logs, labels) if count > 1 else float("nan"),
-        )
+        return cls(probabilities, labels)
 
     @property
     def n(self) -> int:
         """Number of pictures."""
-        return int(self.confusion.sum())
+        return len(self.labels)
+
+    @property
+    def predicted(self) -> npt.NDArray[np.int64]:
+        """(N,) class of the highest probability."""
+        return np.asarray(self.probabilities.argmax(axis=1))
+
+    @cached_property
+    def confusion(self) -> Counts:
+        """(7, 7) counts, row is the label, column the prediction."""
+        return confusion_matrix(self.labels, self.predicted, len(EMOTIONS))
 
     @property
     def accuracy(self) -> float:
@@ -81,55 +99,125 @@ class Evaluation:
         """Plain mean of the classes' F1 scores."""
         return macro_f1(self.confusion)
 
+    @property
+    def ece(self) -> float:
+        """Calibration error of the probabilities as they are, 0..1."""
+        return expected_calibration_error(self.probabilities, self.labels)
+
+    @cached_property
+    def cross_fitted(self) -> npt.NDArray[np.float64] | None:
+        """(N, 7) the probabilities with the temperature of the other half; None for a single picture."""
+        if self.n < 2:
+            return None
+        return cross_fitted(np.log(np.maximum(self.probabilities, 1e-12)), self.labels)
+
+    @property
+    def ece_cross_fitted(self) -> float:
+        """Calibration error of :attr:`cross_fitted`; NaN for a single picture."""
+        judged = self.cross_fitted
+        return float("nan") if judged is None else expected_calibration_error(judged, self.labels)
+
     def figures(self) -> dict[str, Any]:
-        """All figures as JSON can hold them, rounded to four digits; a rate without a denominator is null."""
-        recall, precision, f1 = recalls(self.confusion), precisions(self.confusion), f1_scores(self.confusion)
-        counts = self.confusion.sum(axis=1)
-        classes = {
-            emotion: {
-                "n": int(counts[index]),
-                "recall": _rounded(recall[index]),
-                "recall_95": _interval(wilson(int(self.confusion[index, index]), int(counts[index]))),
-                "precision": _rounded(precision[index]),
-                "f1": _rounded(f1[index]),
-            }
-            for index, emotion in enumerate(EMOTIONS)
-        }
+        """All figures as JSON can hold them, rounded to four digits; a rate without a denominator is null.
+
+        A key that ends in ``_95`` holds the 95 % interval of the figure before it: Wilson's for accuracy, top-2,
+        recall and precision, a bootstrap for F1, see :func:`training.metrics.calibration_interval` for the calibration
+        errors. ``ece_chance`` is what a perfectly calibrated model would show on so many pictures.
+        """
+        doubts = f1_intervals(self.confusion)
+        top2 = top_hits(self.probabilities, self.labels, 2)
+        judged = self.cross_fitted
+        classes = self._classes(doubts.classes)
         return {
             "n": self.n,
-            "accuracy": _rounded(self.accuracy),
+            "accuracy": rounded(self.accuracy),
             "accuracy_95": _interval(self.accuracy_interval),
-            "macro_f1": _rounded(self.macro_f1),
-            "macro_f1_95": _interval(macro_f1_interval(self.confusion)),
-            "ece": _rounded(self.ece),
-            "ece_cross_fitted": _rounded(self.ece_cross_fitted),
+            "macro_f1": rounded(self.macro_f1),
+            "macro_f1_95": _interval(doubts.macro),
+            "top2": rounded(top2 / self.n),
+            "top2_95": _interval(wilson(top2, self.n)),
+            "ece": rounded(self.ece),
+            "ece_95": _interval(calibration_interval(self.probabilities, self.labels)),
+            "ece_cross_fitted": rounded(self.ece_cross_fitted),
+            "ece_cross_fitted_95": None if judged is None else _interval(calibration_interval(judged, self.labels)),
+            "ece_chance": rounded(chance_calibration_error(self.probabilities)[0]),
             "recall": {emotion: entry["recall"] for emotion, entry in classes.items()},
             "classes": classes,
             "confusion": self.confusion.tolist(),
         }
 
+    def _classes(self, f1_doubts: tuple[Interval, ...]) -> dict[str, dict[str, Any]]:
+        recall, precision, f1 = recalls(self.confusion), precisions(self.confusion), f1_scores(self.confusion)
+        hits, labelled, called = np.diag(self.confusion), self.confusion.sum(axis=1), self.confusion.sum(axis=0)
+        return {
+            emotion: {
+                "n": int(labelled[index]),
+                "predicted": int(called[index]),
+                "recall": rounded(recall[index]),
+                "recall_95": _interval(wilson(int(hits[index]), int(labelled[index]))),
+                "precision": rounded(precision[index]),
+                "precision_95": _interval(wilson(int(hits[index]), int(called[index]))),
+                "f1": rounded(f1[index]),
+                "f1_95": _interval(f1_doubts[index]),
+            }
+            for index, emotion in enumerate(EMOTIONS)
+        }
 
-def predict(bundle: ModelBundle, data: FaceSet, *, threads: int | None = None) -> npt.NDArray[np.float32]:
-    """Calibrated probabilities (N, 7) of plain pictures, one pass each.
+
+def predict(
+    bundle: ModelBundle, data: FaceSet, *, threads: int | None = None, tta: Tta = "none"
+) -> npt.NDArray[np.float32]:
+    """Calibrated probabilities (N, 7) of plain pictures, one pass each unless test-time augmentation is asked for.
 
     Raises:
         ValueError: the model takes colour, FER2013 is grey.
     """
     if bundle.channels != 1:
         raise ValueError(f"model {bundle.name} takes {bundle.channels} channels; FER2013 is grey")
-    scorer = Scorer(bundle, threads=threads, batch_sizes=(BATCH,))
-    out = [
-        scorer(resize(data.images[start : start + BATCH], bundle.input_size)) for start in range(0, len(data), BATCH)
-    ]
+    return score(Scorer(bundle, threads=threads, batch_sizes=(BATCH,)), data.images, bundle.input_size, tta)
+
+
+def score(
+    scorer: Callable[[Images], npt.NDArray[np.float32]], images: Images, size: int, tta: Tta = "none"
+) -> npt.NDArray[np.float32]:
+    """Mean probabilities (N, 7) of each picture's views.
+
+    Args:
+        scorer: crops (B, size, size, 1) uint8 to probabilities (B, 7).
+        images: (N, S, S) uint8 grey.
+        size: side of the scorer's crops in pixels.
+        tta: which views; one pass each is ``none``.
+    """
+    out = []
+    for start in range(0, len(images), BATCH):
+        shown = views(images[start : start + BATCH], tta)
+        out.append(np.mean([scorer(resize(view, size)) for view in shown], axis=0))
     return np.concatenate(out)
 
 
-def evaluate(bundle: ModelBundle, data: FaceSet, *, threads: int | None = None) -> Evaluation:
+def views(images: Images, tta: Tta) -> list[Images]:
+    """The views of pictures (N, S, S) that test-time augmentation averages, each (N, S, S) or (N, C, C)."""
+    if tta not in get_args(Tta):
+        raise ValueError(f"tta must be one of {', '.join(get_args(Tta))}, not {tta!r}")
+    shown = [images]
+    if "crops" in tta:
+        side = images.shape[1]
+        crop = round(CROP_SHARE * side)
+        last = side - crop
+        places = [(0, 0), (0, last), (last, 0), (last, last), (last // 2, last // 2)]
+        shown = [images[:, y : y + crop, x : x + crop] for y, x in places]
+    if "flip" in tta:
+        shown += [view[:, :, ::-1] for view in shown]
+    return shown
+
+
+def evaluate(bundle: ModelBundle, data: FaceSet, *, threads: int | None = None, tta: Tta = "none") -> Evaluation:
     """Scores a bundle on a split. The same bundle and pictures give the same result on one machine."""
-    return Evaluation.of(predict(bundle, data, threads=threads), data.labels)
+    return Evaluation.of(predict(bundle, data, threads=threads, tta=tta), data.labels)
 
 
-def _rounded(value: float) -> float | None:
+def rounded(value: float) -> float | None:
+    """Four digits, as figures are kept; None for NaN."""
     return None if np.isnan(value) else round(float(value), 4)
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from fer_batch.architecture import Architecture
 from fer_batch.bundle import ModelBundle, write_bundle
+from training.agreement import agreement
 from training.card import Origin, model_card, provenance
 from training.data import FaceSet
 from training.evaluate import Evaluation, predict
@@ -69,13 +70,15 @@ def export_bundle(
     temperature = round(fit_temperature(logs, validation.labels), 4)
     evaluation = Evaluation.of(softmax(logs, temperature), validation.labels)
     figures = {"split": split, **evaluation.figures()}
+    if validation.votes is not None:
+        figures["ferplus"] = agreement(evaluation.probabilities, evaluation.labels, validation.votes)
     origin = replace(origin, temperature=temperature)
     bundle = write_bundle(
         path,
         temperature=temperature,
         figures=figures,
         training={**origin.facts(), "recipe": recipe.options()},
-        provenance=provenance(),
+        provenance=provenance(origin),
         card=model_card(origin, architecture, input_size, figures),
         overwrite=True,
         **common,
