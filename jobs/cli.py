@@ -15,7 +15,7 @@ from jobs.doctor import doctor
 from jobs.predict import predict
 from jobs.run import run
 from jobs.status import report, status
-from training.commands import evaluate, train
+from training.commands import evaluate, export_model, train
 
 REFUSED, STOPPED = 2, 1
 
@@ -49,7 +49,7 @@ def _main(
     """What all commands share."""
 
 
-for command in (run, status, report, predict, doctor, train, evaluate):
+for command in (run, status, report, predict, doctor, train, evaluate, export_model):
     app.command()(command)
 
 

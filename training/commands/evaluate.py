@@ -4,61 +4,171 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from training.commands.options import VALIDATION
+from fer_batch.errors import RefusedError
+from training.commands.options import TRAINING, VALIDATION
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fer_batch.bundle import ModelBundle
+    from training.data import FaceSet
     from training.evaluate import Evaluation
 
 
 def evaluate(
-    data: Annotated[Path, typer.Option(help="FER2013 as CSV, plain or .gz; the named split alone is enough.")],
+    data: Annotated[
+        Path, typer.Option(help="FER2013 as CSV, plain or .gz, or as a folder; the named split alone is enough.")
+    ],
     split: Annotated[str, typer.Option(help="Training, PublicTest or PrivateTest.")] = VALIDATION,
-    model: Annotated[Path | None, typer.Option(help="Folder of a model bundle; by default the one that ships.")] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            help="Name of a model that ships (resnet50, compact) or a bundle's folder.", show_default="resnet50"
+        ),
+    ] = None,
+    ferplus: Annotated[
+        Path | None,
+        typer.Option(
+            help="FER+ votes for the same rows: agreement with the annotators too.",
+            show_default="fer2013new.csv beside --data",
+        ),
+    ] = None,
+    tta: Annotated[
+        Literal["none", "flip", "crops", "flip+crops"],
+        typer.Option(help="Average over views of each picture: its mirror image, five crops, or all ten."),
+    ] = "none",
+    precision: Annotated[
+        Literal["float32", "int8"],
+        typer.Option(help="int8 quantises the model, with faces of --data's Training split, and measures the loss."),
+    ] = "float32",
+    page: Annotated[Path | None, typer.Option(help="HTML file to write: curves, tables, worst mistakes.")] = None,
+    history: Annotated[
+        Path | None,
+        typer.Option(help="Training history for the page's curves (CSV or Parquet) or the folder that holds it."),
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="TensorFlow's threads; all cores by default.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else.")] = False,
 ) -> None:
-    """Score a model on labelled pictures: accuracy, macro F1, calibration, and each class, with intervals."""
+    """Score a model on labelled pictures: accuracy, F1, calibration, each class; all with 95 % intervals."""
     from fer_batch.bundle import ModelBundle
     from training.data import read_fer2013, split_named
+    from training.votes import find_votes
 
+    if history is not None and page is None:
+        raise RefusedError("--history is drawn on the page; add --page FILE.html")
     bundle = ModelBundle.load(model)
-    pictures = split_named(read_fer2013(data), split, data)
+    if bundle.channels != 1:
+        raise RefusedError(f"model {bundle.name} takes colour; FER2013 is grey, so it cannot be evaluated on it")
+    splits = read_fer2013(data, ferplus=ferplus or find_votes(data))
+    pictures = split_named(splits, split, data)
+    calibration = None
+    if precision == "int8":
+        if TRAINING not in splits:
+            raise RefusedError(f"int8 is calibrated on faces of the split {TRAINING}, which {data} does not hold")
+        calibration = splits[TRAINING]
+    curves = None
+    if page is not None:
+        from training.curves import find_history
+
+        curves = find_history(bundle, history)
+    evaluation, told = _evaluated(bundle, pictures, split, tta, calibration, threads)
+    if page is not None:
+        from training.evaluation_page import write_evaluation_page
+
+        write_evaluation_page(page, evaluation, told, pictures, curves)
+    if as_json:
+        print(json.dumps(told))
+        return
+    show(evaluation, bundle.name, split if tta == "none" else f"{split} with test-time augmentation ({tta})", told)
+    if page is not None:
+        print(f"page: {page}")
+
+
+def _evaluated(
+    bundle: ModelBundle, pictures: FaceSet, split: str, tta: Any, calibration: FaceSet | None, threads: int | None
+) -> tuple[Evaluation, dict[str, Any]]:
+    """The evaluation, and all that is told of it, as JSON can hold it."""
     from training.evaluate import evaluate as score
 
-    evaluation = score(bundle, pictures, threads=threads)
-    if as_json:
-        print(json.dumps({"model": bundle.name, "sha256": bundle.sha256, "split": split, **evaluation.figures()}))
+    extra: dict[str, Any] = {}
+    if calibration is None:
+        evaluation = score(bundle, pictures, threads=threads, tta=tta)
     else:
-        show(evaluation, bundle.name, split)
+        from training.precision import compare
+
+        comparison = compare(bundle, pictures, calibration, threads=threads, tta=tta)
+        evaluation = comparison.plain
+        extra["int8"] = comparison.figures()
+    if pictures.votes is not None:
+        from training.agreement import agreement
+
+        extra["ferplus"] = agreement(evaluation.probabilities, evaluation.labels, pictures.votes)
+    named = {"model": bundle.name, "sha256": bundle.sha256, "labelling": bundle.labelling, "split": split, "tta": tta}
+    return evaluation, {**named, **evaluation.figures(), **extra}
 
 
-def show(evaluation: Evaluation, model: str, split: str) -> None:
-    """The figures as a table for people."""
+def show(evaluation: Evaluation, model: str, split: str, told: dict[str, Any] | None = None) -> None:
+    """The figures as a table for people.
+
+    Args:
+        evaluation: what was scored.
+        model: its name.
+        split: what it was scored on.
+        told: the figures with what was added to them (``ferplus``, ``int8``); the evaluation's own by default.
+    """
     from rich.console import Console
     from rich.table import Table
 
-    figures = evaluation.figures()
+    figures = evaluation.figures() if told is None else told
     table = Table(title=f"{model} on {split}, n = {figures['n']}", caption="95 % intervals in brackets")
     for column in ("class", "n", "recall", "precision", "F1"):
         table.add_column(column, justify="left" if column == "class" else "right")
     for emotion, entry in figures["classes"].items():
-        low, high = entry["recall_95"]
-        recall = f"{_number(entry['recall'])} [{low:.2f}, {high:.2f}]"
-        table.add_row(emotion, str(entry["n"]), recall, _number(entry["precision"]), _number(entry["f1"]))
-    low, high = figures["accuracy_95"]
+        cells = [_with_interval(entry, name, 2) for name in ("recall", "precision", "f1")]
+        table.add_row(emotion, str(entry["n"]), *cells)
     console = Console()
     console.print(table)
-    console.print(f"accuracy {figures['accuracy']:.4f} [{low:.4f}, {high:.4f}]", highlight=False, markup=False)
-    low, high = figures["macro_f1_95"]
-    console.print(f"macro F1 {_number(figures['macro_f1'])} [{low:.3f}, {high:.3f}]", highlight=False, markup=False)
-    console.print(
-        f"calibration error {figures['ece']:.4f} ({_number(figures['ece_cross_fitted'])} cross-fitted)", highlight=False
-    )
+    for name, key in (("accuracy", "accuracy"), ("macro F1", "macro_f1"), ("label among the two most probable", "top2"),
+                      ("calibration error", "ece"), ("  cross-fitted", "ece_cross_fitted")):  # fmt: skip
+        _say(console, f"{name} {_with_interval(figures, key, 3)}")
+    _say(console, f"  of a perfectly calibrated model on {figures['n']} pictures {_number(figures['ece_chance'], 3)}")
+    if "ferplus" in figures:
+        _show_ferplus(console, figures["ferplus"])
+    if "int8" in figures:
+        _show_int8(console, figures["int8"])
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+def _show_ferplus(console: Console, told: dict[str, Any]) -> None:
+    left = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in told["excluded"].items() if count)
+    _say(console, f"FER+: {told['n']} pictures with a clear majority for one of the seven (without: {left or 'none'})")
+    for name, key in (("model and majority agree", "prediction"), ("FER2013's label and majority agree", "label"),
+                      ("mean probability of the majority's class", "probability")):  # fmt: skip
+        _say(console, f"  {name} {_with_interval(told, key, 3)}")
+
+
+def _show_int8(console: Console, told: dict[str, Any]) -> None:
+    difference, ends = told["accuracy_difference"], told["accuracy_difference_95"]
+    points, low, high = (f"{100 * value:+.2f}" for value in (difference, *ends))
+    _say(console, f"int8 ({told['bytes'] / 1e6:.1f} MB): accuracy {_with_interval(told, 'accuracy', 3)}")
+    _say(console, f"  to float32 {points} points [{low}, {high}], same class {_with_interval(told, 'same_class', 3)}")
+    speeds = told["pictures_per_second"], told["pictures_per_second_float32"]
+    _say(console, f"  {speeds[0]:.0f} pictures a second, float32 {speeds[1]:.0f}")
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _with_interval(entry: dict[str, Any], key: str, digits: int) -> str:
+    value, interval = entry[key], entry[f"{key}_95"]
+    if value is None or interval is None:
+        return _number(value, digits)
+    return f"{value:.{digits}f} [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
