@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from fer_batch.errors import FerBatchError, RefusedError
+from jobs.annotate import annotate
 from jobs.doctor import doctor
 from jobs.predict import predict
 from jobs.run import run
@@ -49,7 +50,7 @@ def _main(
     """What all commands share."""
 
 
-for command in (run, status, report, predict, doctor, train, evaluate, export_model):
+for command in (run, status, report, annotate, predict, doctor, train, evaluate, export_model):
     app.command()(command)
 
 
