@@ -20,7 +20,6 @@ from rich.progress import Progress as Bar
 
 from fer_batch.errors import RefusedError, VideoError
 from jobs.interrupt import INTERRUPTED
-from jobs.progress import PLAIN_EVERY_S
 from jobs.values import clock
 
 if TYPE_CHECKING:
@@ -225,6 +224,9 @@ class _Progress:
     """One live line at a terminal, plain lines elsewhere, nothing for programs; a context manager."""
 
     def __init__(self, console: Console, quiet: bool) -> None:
+        from jobs.progress import PLAIN_EVERY_S
+
+        self._every_s = PLAIN_EVERY_S
         self._console, self._quiet = console, quiet
         self._live = console.is_terminal and not quiet
         self._said_s = 0.0
@@ -247,7 +249,7 @@ class _Progress:
         def show(done: int, total: int) -> None:
             if self._live:
                 self._bar.update(task, completed=done, total=max(done, total))
-            elif not self._quiet and time.monotonic() - self._said_s >= PLAIN_EVERY_S:
+            elif not self._quiet and time.monotonic() - self._said_s >= self._every_s:
                 self._said_s = time.monotonic()
                 self._console.print(f"{name}: {done}/{max(done, total)} frames", markup=False, highlight=False)
 
