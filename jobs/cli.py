@@ -14,8 +14,9 @@ from fer_batch.errors import FerBatchError, RefusedError
 from jobs.annotate import annotate
 from jobs.doctor import doctor
 from jobs.predict import predict
+from jobs.report import report
 from jobs.run import run
-from jobs.status import report, status
+from jobs.status import status
 from training.commands import evaluate, export_model, train
 
 REFUSED, STOPPED = 2, 1

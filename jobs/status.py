@@ -1,11 +1,11 @@
-"""``fer-batch status`` and ``fer-batch report``: look at a run, also while it goes on."""
+"""``fer-batch status``: look at a run, also while it goes on."""
 
 from __future__ import annotations
 
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -55,17 +55,6 @@ def status(
     console.print(table)
     if len(rows) > ROWS and not everything:
         console.print(f"... and {len(rows) - ROWS} more; --all shows them", markup=False)
-
-
-def report(
-    path: Annotated[Path, typer.Argument(metavar="RUN", help="The --out of a run.")],
-    pages: Annotated[Literal["full", "index"], typer.Option("--pages", help="Which pages to build.")] = "full",
-) -> None:
-    """Build the pages of a run again, from its tables alone."""
-    from fer_batch.store import Run
-    from reports import build
-
-    Console().print(f"report: {build(Run(path), pages=pages)}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _common_folder(paths: list[str]) -> str:

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from fer_batch.page import NONE, counted
+from fer_batch.page import NONE, counted, number
 
 NOT_DECLARED: Final = "No purpose declared. Not for use on people at work or in education in the EU."
 """The notice on every page of a run whose purpose nobody stated."""
 
 STATES: Final = {
     "running": "This run is still going on. The page shows what is finished so far; build it again for more.",
+    "broken off": "This run broke off. The page shows what was finished; the same command continues it.",
     "interrupted": "This run was interrupted. The page shows what was finished; the same command continues it.",
     "stopped": "This run had to stop. The page shows what was finished; the same command continues it.",
 }
@@ -20,10 +21,10 @@ STATES: Final = {
 
 
 def clock(ms: float | None, *, tenths: bool = False) -> str:
-    """Milliseconds as m:ss, or h:mm:ss from an hour on; with tenths of a second on request."""
+    """Milliseconds as m:ss, or h:mm:ss from an hour on, or with tenths of a second; rounded down, as players do."""
     if ms is None:
         return NONE
-    units = round(ms / 100) if tenths else round(ms / 1000)
+    units = int(ms // 100) if tenths else int(ms // 1000)
     seconds, tenth = divmod(units, 10) if tenths else (units, 0)
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
@@ -86,14 +87,82 @@ def detector(config: dict[str, Any]) -> str:
     )
 
 
-def accuracy(model: dict[str, Any]) -> float | None:
-    """The model's accuracy on FER2013's PublicTest, where its card gives it."""
+def accuracy(model: dict[str, Any]) -> str | None:
+    """How often the model is right, with n and interval, where its description says so: `65.9 % (64.3 to 67.4 ...)`."""
     figures = model.get("figures")
     if not isinstance(figures, dict):
         return None
-    split = figures.get("PublicTest", figures)
-    value = split.get("accuracy") if isinstance(split, dict) else None
-    return float(value) if isinstance(value, int | float) else None
+    split, found = figures.get("split"), figures
+    if "accuracy" not in figures:
+        split, found = next(((k, v) for k, v in figures.items() if isinstance(v, dict) and "accuracy" in v), (None, {}))
+    value = found.get("accuracy")
+    if not isinstance(value, int | float):
+        return None
+    text = f"{100 * value:.1f}\u00a0%"
+    if (ends := found.get("accuracy_95")) is not None:
+        text += f" (95\u00a0% interval {100 * ends[0]:.1f} to {100 * ends[1]:.1f})"
+    return text + (f" of FER2013 {split}" if split else "") + (f", n = {number(found['n'])}" if "n" in found else "")
+
+
+def limits(model: dict[str, Any]) -> list[str]:
+    """What the model's card says of its limits."""
+    provenance = model.get("provenance")
+    found = provenance.get("limits") if isinstance(provenance, dict) else None
+    return [str(text) for text in found] if isinstance(found, list) else []
+
+
+RARE: Final = 0.05
+"""A class below this share, of the model's test pictures or of a video, is rare there."""
+
+
+def rarity(emotion: str, model: dict[str, Any], mean: float | None) -> str | None:
+    """The warning that goes with a peak of a rare class; None for the others.
+
+    Args:
+        emotion: class of the peak.
+        model: ``run.json``'s entry.
+        mean: the mean probability of the class over the video.
+    """
+    figures = model.get("figures") if isinstance(model.get("figures"), dict) else {}
+    classes = figures.get("classes") if isinstance(figures, dict) else None
+    counts = {name: row.get("n", 0) for name, row in classes.items()} if isinstance(classes, dict) else {}
+    share = counts.get(emotion, 0) / sum(counts.values()) if sum(counts.values()) else None
+    if share is not None and share < RARE:
+        where = f"{emotion} is {100 * share:.1f}\u00a0% of the pictures that the model was tested on"
+    elif mean is not None and mean < RARE:
+        where = (
+            f"{emotion} is rare in this video (mean {100 * mean:.0f}\u00a0%)"
+            if mean >= 0.005
+            else (f"{emotion} is rare in this video (mean below 1\u00a0%)")
+        )
+    else:
+        return None
+    return f"Rare class: {where}. Where a class is rare, most calls of it are false."
+
+
+REMEDIES: Final = {
+    "not_a_video": "Take it out, or convert it to one of these containers if it is a video.",
+    "no_video_stream": "Take it out: there is no picture to look at.",
+    "empty": "Copy the file again from where it came from.",
+    "no_frames": "Copy or export the file again.",
+    "undecodable": "Copy or export the file again; nothing of it could be used.",
+    "too_large": "Reduce the picture's size, for example to 1920 pixels wide.",
+    "damaged": "What decodes is in the tables. For the rest copy or export the file again and run the same command.",
+    "worker_died": "Try again with --retry-failed and fewer --workers; most often memory ran out. run.log says more.",
+    "timed_out": "Look at the file in a player; copy or export it again. On slow storage: --stall, --retry-failed.",
+    "internal_error": "Try again with --retry-failed. If it stays, run.log holds what the makers need to know.",
+}
+"""What to do about a failure, for codes whose message in the ledger does not say so itself."""
+
+
+def reason(row: dict[str, Any]) -> str:
+    """Why a video failed or is partial, and what to do, in one line; empty for one that is ok."""
+    if row["status"] == "ok":
+        return ""
+    text = str(row["error"] or "No reason was recorded.")
+    text = text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+    remedy = REMEDIES.get(str(row["error_code"]), "")
+    return f"{text} {remedy}".strip()
 
 
 def purpose(info: dict[str, Any]) -> str | None:

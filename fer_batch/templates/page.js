@@ -1,5 +1,6 @@
 /* Draws the figures of a page when they come near the screen, in the page's own colours, and makes the legend a switch.
-   Everything that must be readable without this script is in the HTML. */
+   Everything that must be readable without this script is in the HTML. A page's own script, loaded before this one, may
+   choose the traces of a figure (window.figureTraces) and have all figures drawn anew (window.redrawFigures). */
 (function () {
   "use strict";
 
@@ -44,16 +45,49 @@
     return layout;
   }
 
+  function traces(figure) {
+    var hidden = hiddenEmotions();
+    return (window.figureTraces ? window.figureTraces(figure) : figure.data).map(function (trace) {
+      var shown = Object.assign({}, trace);
+      if (trace.meta === "emotion") shown.visible = hidden.indexOf(trace.name) < 0;
+      // These have no colour of their own: they are written in the page's ink.
+      if (trace.meta === "ink") {
+        ["line", "marker", "error_x"].forEach(function (part) {
+          if (trace[part]) shown[part] = Object.assign({}, trace[part], { color: style("--text") });
+        });
+      }
+      return shown;
+    });
+  }
+
+  /* Figures hold equal arrays once; where one comes again stands its number. */
+  function parsed(text) {
+    var arrays = [];
+    return JSON.parse(text, function (_key, value) {
+      if (value === null || typeof value !== "object") return value;
+      if (value.bdata !== undefined) arrays.push(value);
+      return value.same === undefined ? value : arrays[value.same];
+    });
+  }
+
   function draw(box) {
     if (drawn.indexOf(box) >= 0 || !window.Plotly) return;
     drawn.push(box);
-    var figure = JSON.parse(document.getElementById(box.dataset.figure).textContent);
+    box.figure = parsed(document.getElementById(box.dataset.figure).textContent);
     box.textContent = "";
-    Plotly.newPlot(box, figure.data, forScreen(figure.layout, box.clientWidth), config(box)).then(function () {
+    var layout = forScreen(box.figure.layout, box.clientWidth);
+    Plotly.newPlot(box, traces(box.figure), layout, config(box)).then(function () {
       box.dataset.state = "drawn";
-      applySwitches(box);
+      box.dispatchEvent(new CustomEvent("figure-drawn", { bubbles: true }));
     });
   }
+
+  function redraw() {
+    drawn.forEach(function (box) {
+      if (box.layout) Plotly.react(box, traces(box.figure), box.layout, config(box));
+    });
+  }
+  window.redrawFigures = redraw;
 
   function hiddenEmotions() {
     return Array.prototype.map.call(
@@ -61,17 +95,8 @@
       function (button) { return button.dataset.emotion; });
   }
 
-  function applySwitches(box) {
-    var hidden = hiddenEmotions(), shown = [], gone = [];
-    box.data.forEach(function (trace, index) {
-      if (trace.meta !== "emotion") return;
-      (hidden.indexOf(trace.name) >= 0 ? gone : shown).push(index);
-    });
-    if (gone.length) Plotly.restyle(box, { visible: false }, gone);
-    if (shown.length) Plotly.restyle(box, { visible: true }, shown);
-  }
-
   function recolour() {
+    redraw();
     drawn.forEach(function (box) { Plotly.relayout(box, colours()); });
   }
 
@@ -91,7 +116,7 @@
     button.disabled = false;
     button.addEventListener("click", function () {
       button.setAttribute("aria-pressed", button.getAttribute("aria-pressed") === "true" ? "false" : "true");
-      drawn.forEach(applySwitches);
+      redraw();
     });
   });
 

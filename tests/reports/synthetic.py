@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from fer_batch.config import RunConfig
 from fer_batch.schema import EMOTIONS, FACES, FRAMES, LANDMARKS, PROBABILITIES, VIDEOS
-from fer_batch.store import Run
+from fer_batch.store import Run, sort_keys
 
 HAPPY = (0.0, 0.0, 0.0, 0.8, 0.0, 0.0, 0.2)
 SAD = (0.1, 0.0, 0.0, 0.0, 0.6, 0.0, 0.3)
@@ -41,6 +41,7 @@ class SyntheticRun:
         self.faces: list[dict[str, Any]] = []
         self.frames: list[dict[str, Any]] = []
         self.ledger: list[dict[str, Any]] = []
+        self.keep_order = False  # rows as they were added, where a part must be sorted
 
     def video(self, path: str, samples: Sequence[Sample], *, step_ms: int = 500, **row: Any) -> SyntheticRun:
         """Add a video with a sample every `step_ms`; `row` overrides columns of its ledger row."""
@@ -91,7 +92,10 @@ class SyntheticRun:
             pq.write_table(_table(self.ledger, VIDEOS), self.folder / "videos.parquet")
         for name, rows, schema in (("faces", self.faces, FACES), ("frames", self.frames, FRAMES)):
             (self.folder / name).mkdir(exist_ok=True)
-            pq.write_table(_table(rows, schema), self.folder / name / "part-00000.parquet")
+            table = _table(rows, schema)
+            if not self.keep_order:
+                table = table.sort_by([(key, "ascending") for key in sort_keys(schema)])
+            pq.write_table(table, self.folder / name / "part-00000.parquet")
         return Run(self.folder)
 
 

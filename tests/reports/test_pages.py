@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 import subprocess
@@ -11,6 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -18,8 +21,12 @@ import pytest
 import reports
 from fer_batch import page
 from fer_batch.errors import RefusedError, StoppedError
+from fer_batch.lease import Lease
+from fer_batch.probe import fingerprint
 from fer_batch.store import Run
+from jobs import values
 from reports import load, wording
+from tests.clips import Clips
 from tests.reports.synthetic import HAPPY, SAD, Sample, SyntheticRun
 
 NOTICE = "No purpose declared. Not for use on people at work or in education in the EU."
@@ -59,7 +66,14 @@ class Page(HTMLParser):
 
 
 def figures_of(page: Page) -> list[dict[str, Any]]:
-    return [json.loads(text) for text in page.scripts if text.lstrip().startswith("{")]
+    data = [json.loads(text) for text in page.scripts if text.lstrip().startswith("{")]
+    return [figure for figure in data if "layout" in figure]
+
+
+def ledger_of(page: Page) -> list[dict[str, Any]]:
+    """The rows that the index gives to its script."""
+    (data,) = [found for text in page.scripts if "columns" in (found := json.loads(text))]
+    return [dict(zip(data["columns"], row, strict=True)) for row in data["rows"]]
 
 
 def test_a_run_gives_an_index_a_page_a_video_and_the_scripts(synthetic: Start) -> None:
@@ -67,7 +81,10 @@ def test_a_run_gives_an_index_a_page_a_video_and_the_scripts(synthetic: Start) -
     index = reports.build(run)
     made = sorted(str(path.relative_to(index.parent)) for path in index.parent.rglob("*") if path.is_file())
     assert index == run.path / "report" / "index.html"
-    assert made == ["assets/page.js", "assets/plotly.min.js", "index.html", "videos/v0000.html", "videos/v0001.html"]
+    assert made == [
+        "assets/page.js", "assets/plotly.min.js", "assets/report.js", "index.html", "videos/v0000.html",
+        "videos/v0001.html",
+    ]  # fmt: skip
 
 
 def test_every_link_leads_to_a_file(synthetic: Start, tmp_path: Path) -> None:
@@ -93,7 +110,9 @@ def test_numbers_of_the_index(synthetic: Start) -> None:
 
 
 def test_what_was_asked(synthetic: Start) -> None:
-    model = {"name": "resnet50", "sha256": "ab" * 32, "figures": {"PublicTest": {"accuracy": 0.6641}}}
+    figures = {"split": "PublicTest", "n": 3589, "accuracy": 0.6641, "accuracy_95": [0.65, 0.68]}
+    limits = {"limits": ["Where a class is rare, most calls of it are false."]}
+    model = {"name": "resnet50", "sha256": "ab" * 32, "figures": figures, "provenance": limits}
     page = Page(reports.build(synthetic(inputs=["/data/films"], model=model, state="complete").write()))
     for words in (
         "/data/films",
@@ -101,7 +120,8 @@ def test_what_was_asked(synthetic: Start) -> None:
         "YuNet",
         "resnet50",
         "abababababab",
-        "66.4 % on FER2013 PublicTest",
+        "66.4 % (95 % interval 65.0 to 68.0) of FER2013 PublicTest, n = 3,589",
+        "Where a class is rare, most calls of it are false.",
     ):
         assert words in page.text
 
@@ -125,8 +145,11 @@ def test_a_run_that_goes_on(synthetic: Start) -> None:
         .video("/v/a.mp4", [[(1, HAPPY)]])
         .video("/v/b.mp4", ["no_face"])
     )
-    page = Page(reports.build(made.write(going_on=True)))
+    run = made.write(going_on=True)
+    with Lease(run.work_dir / "lease.json"):
+        page = Page(reports.build(run))
     assert "still going on" in page.text
+    assert "broke off" in Page(reports.build(run)).text
     assert "2 of 40 files are finished" in page.text
     assert "a.mp4" in page.text
     assert "videos/v0000.html" in [a["href"] for a in page.named("a")]
@@ -138,10 +161,13 @@ def test_failures_stand_first_with_code_reason_and_remedy(synthetic: Start) -> N
                broken_at_ms=500)  # fmt: skip
     made.failed("/v/z.mp4", "not_a_video", "z.mp4 is no video; take it out")
     page = Page(reports.build(made.write()))
+    assert [row["status"] for row in ledger_of(page)] == [0, 1, 2]
     assert [row.get("class") for row in page.named("tr") if row.get("class")] == ["failed", "partial", "ok"]
-    assert re.search(r"not_a_video : z\.mp4 is no video; take it out", page.text)
-    assert re.search(r"damaged : ends early", page.text)
+    assert "not_a_video Z.mp4 is no video; take it out. Take it out, or convert it" in page.text
+    assert "damaged Ends early. What decodes is in the tables." in page.text
     assert "--retry-failed" in page.text
+    video = Page(made.folder / "report" / "videos" / "v0001.html")
+    assert video.text.count("Ends early") == 1
 
 
 def test_an_empty_run(synthetic: Start) -> None:
@@ -163,7 +189,7 @@ def test_names_from_files_are_text_and_nothing_else(synthetic: Start) -> None:
     index = reports.build(made.write())
     for path in (index, *index.parent.glob("videos/*.html")):
         page = Page(path)
-        allowed = ("assets/plotly.min.js", "assets/page.js")
+        allowed = ("assets/plotly.min.js", "assets/report.js", "assets/page.js")
         for script in page.named("script"):
             assert script.get("type") == "application/json" or (script.get("src") or "").endswith(allowed)
         assert not page.named("img")
@@ -198,8 +224,11 @@ def test_the_same_content_twice_shares_a_page(synthetic: Start) -> None:
     index = reports.build(made.write())
     links = [a["href"] for a in Page(index).named("a")]
     assert len(list(index.parent.glob("videos/*.html"))) == 1
-    assert links.count("videos/v0000.html") == 3  # two ledger rows, one timeline
+    assert links.count("videos/v0000.html") == 2
     assert "1 file is a copy" in Page(index).text
+    assert "same content as a.mp4" in Page(index).text
+    video = Page(index.parent / "videos" / "v0000.html")
+    assert "The same content, and so this page, is also that of /v/b.mp4" in video.text
 
 
 def test_a_missing_part_is_said(synthetic: Start) -> None:
@@ -234,14 +263,87 @@ def test_the_index_alone(synthetic: Start) -> None:
     assert len(figures_of(page)) == 1
 
 
-def test_many_videos_have_their_timelines_on_their_own_pages(synthetic: Start) -> None:
+def test_a_long_ledger_has_pages_that_need_no_script(synthetic: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reports.index_page.ROWS_A_PAGE", 10)
     made = synthetic()
     for number in range(25):
         made.video(f"/v/{number:02d}.mp4", [[(1, HAPPY)]])
-    index = reports.build(made.write())
-    assert len(figures_of(Page(index))) == 20
-    assert "the other 5 have theirs on their own pages." in Page(index).text
-    assert all(len(figures_of(Page(page))) == 1 for page in index.parent.glob("videos/*.html"))
+    run = made.failed("/v/zz.mp4").write()
+    index = reports.build(run, pages="index")
+    pages = [Page(index.with_name(name)) for name in ("index.html", "index-2.html", "index-3.html")]
+    assert [sum(row.get("class") is not None for row in page.named("tr")) for page in pages] == [10, 10, 6]
+    assert len(ledger_of(pages[0])) == 26
+    assert "zz.mp4" in pages[0].text
+    assert [a["href"] for a in pages[1].named("a") if a.get("rel")] == ["index.html", "index-3.html"]
+    made.ledger = made.ledger[:5]
+    reports.build(made.write(), pages="index")
+    assert not list(index.parent.glob("index-*.html"))  # no page of the longer list is left
+
+
+def test_a_single_file_holds_all_it_needs(synthetic: Start) -> None:
+    index = reports.build(synthetic().video("/v/a.mp4", [[(1, HAPPY)]]).write(), single_file=True)
+    assert not (index.parent / "assets").exists()
+    for path in (index, index.parent / "videos" / "v0000.html"):
+        page = Page(path)
+        assert not any("src" in script for script in page.named("script"))
+        (policy,) = [m["content"] for m in page.named("meta") if m.get("http-equiv") == "Content-Security-Policy"]
+        assert policy
+        digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in page.scripts]
+        assert sum(f"'sha256-{digest}'" in policy for digest in digests) == 3
+        assert "'self'" not in policy
+
+
+def test_a_rare_class_carries_its_warning(synthetic: Start) -> None:
+    disgust = (0.0, 0.9, 0.0, 0.0, 0.0, 0.0, 0.1)
+    calm = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+    figures = {"classes": {"disgust": {"n": 56}, "happy": {"n": 3533}}}
+    samples: list[Sample] = [[(1, calm)]] * 100
+    samples[20:28] = [[(1, disgust)] for _ in range(8)]
+    samples[60:75] = [[(1, HAPPY)] for _ in range(15)]
+    index = reports.build(synthetic(model={"figures": figures}).video("/v/a.mp4", samples).write())
+    page = Page(index.parent / "videos" / "v0000.html")
+    assert "disgust is 1.6 % of the pictures that the model was tested on" in page.text
+    assert page.text.count("Rare class") == 1
+    jumps = [(b["data-at"], b["data-track"]) for b in page.named("button") if "data-at" in b]
+    assert [10_000 <= int(at or 0) < 14_000 for at, _ in jumps] == [True, False]
+
+
+def test_thumbnails_are_asked_for_and_decoded_from_the_video(synthetic: Start, clips: Clips) -> None:
+    source = clips.one_face.path
+    calm = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+    samples: list[Sample] = [[(1, calm)]] * 12
+    samples[4:8] = [[(1, HAPPY)]] * 4
+    made = synthetic().video(str(source), samples, video_id=fingerprint(source, source.stat().st_size))
+    for rows in (made.frames, made.faces):
+        for number, row in enumerate(rows):  # 25 frames a second: the first frame at or after each half second
+            row["frame_index"] = -(-number * 25 // 2)
+            row["timestamp_ms"] = row["frame_index"] * 40
+    for row in made.faces:
+        row |= {"x": 105.0, "y": 55.0, "w": 90.0, "h": 90.0}
+    run = made.write()
+    page = run.path / "report" / "videos" / f"{made.ledger[0]['video_id']}.html"
+    reports.build(run)
+    assert not Page(page).named("img")
+    assert "holds no picture of a face" in Page(page).text
+    reports.build(run, thumbnails=True)
+    (picture,) = Page(page).named("img")
+    assert "holds pictures of faces" in Page(page).text
+    head, _, data = (picture["src"] or "").partition(",")
+    assert head == "data:image/jpeg;base64"
+    found = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
+    assert found is not None
+    assert found.shape[0] == 96
+    at = int((picture["alt"] or "").rpartition("0:0")[2][:1]) * 1000
+    assert 2000 <= at < 4000
+    assert found.std() > 20  # a face, not a blank
+
+
+def test_thumbnails_of_a_video_that_is_gone_are_said_to_be_missing(synthetic: Start) -> None:
+    samples: list[Sample] = [*[[(1, SAD)]] * 6, *[[(1, HAPPY)]] * 6]
+    index = reports.build(synthetic().video("/nowhere/a.mp4", samples).write(), thumbnails=True)
+    page = Page(index.parent / "videos" / "v0000.html")
+    assert "Pictures of peaks are missing: the file is not where it was" in page.text
+    assert not page.named("img")
 
 
 def test_the_script_library_is_written_once(synthetic: Start) -> None:
@@ -272,10 +374,14 @@ def test_an_hour_with_five_people_stays_light(synthetic: Start) -> None:
     values = np.random.default_rng(2).dirichlet(np.ones(7), size=(7200, 5)).tolist()
     samples: list[Sample] = [[(k + 1, p) for k, p in enumerate(faces)] for faces in values]
     index = reports.build(synthetic().video("/v/hour.mp4", samples).write())
-    page = index.parent / "videos" / "v0000.html"
-    assert page.stat().st_size < 1_500_000
-    assert "of 7,200 samples" in Page(page).text
-    assert len(figures_of(Page(page))) == 1
+    path = index.parent / "videos" / "v0000.html"
+    assert path.stat().st_size < 1_500_000
+    page = Page(path)
+    assert "of 7,200 samples" in page.text
+    timeline = figures_of(page)[0]
+    assert {frame["name"] for frame in timeline["frames"]} == {
+        "all/raw", *(f"{track}/{mode}" for track in range(1, 6) for mode in ("smooth", "raw"))
+    }  # fmt: skip
 
 
 def test_a_face_that_flickers_is_drawn_and_said(synthetic: Start) -> None:
@@ -297,11 +403,11 @@ def test_importing_is_cheap() -> None:
     ("ms", "tenths", "text"),
     [
         (0, False, "0:00"),
-        (59_600, False, "1:00"),
+        (59_600, False, "0:59"),
         (61_000, False, "1:01"),
         (3_600_000, False, "1:00:00"),
         (1_500, True, "0:01.5"),
-        (59_960, True, "1:00.0"),
+        (59_960, True, "0:59.9"),
         (None, False, "\u2013"),
     ],
 )
@@ -331,8 +437,48 @@ def test_common_folder(paths: list[str], folder: str) -> None:
     assert wording.common_folder(paths) == folder
 
 
-def test_reads_only_the_wanted_video(synthetic: Start) -> None:
-    tables = load.RunTables(synthetic().video("/v/a.mp4", [[(1, HAPPY)]] * 3).video("/v/b.mp4", [[(4, SAD)]]).write())
-    faces = tables.faces("v0001")
-    assert faces is not None
-    assert faces["track_id"].to_pylist() == [4]
+def test_lengths_read_alike_in_the_report_and_in_status() -> None:
+    for ms in (0, 999, 59_999, 61_500, 3_599_999, 3_600_000):
+        assert wording.clock(ms) == values.clock(ms)
+
+
+def test_each_video_is_read_with_its_own_rows(synthetic: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "BATCH_ROWS", 2)  # rows of a video then come in several batches
+    made = synthetic().video("/v/a.mp4", [[(1, HAPPY)]] * 5).video("/v/b.mp4", ["no_face"])
+    tables = load.RunTables(made.video("/v/c.mp4", [[(4, SAD)], [(4, SAD), (5, SAD)]]).write())
+    found = [
+        (video.faces, video.frames) for video in tables.videos() if video.faces is not None and video.frames is not None
+    ]
+    assert [faces["track_id"].to_pylist() for faces, _ in found] == [[1] * 5, [], [4, 4, 5]]
+    assert [frames.num_rows for _, frames in found] == [5, 1, 2]
+
+
+def test_one_video_at_a_time_is_in_memory(synthetic: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "BATCH_ROWS", 2000)
+    samples: list[Sample] = [[(track, HAPPY) for track in range(8)] for _ in range(500)]
+    made = synthetic()
+    for number in range(12):
+        made.video(f"/v/{number:02d}.mp4", samples)
+    tables = load.RunTables(made.write())
+    before, most, sizes = pa.total_allocated_bytes(), 0, []
+    for video in tables.videos():
+        assert video.faces is not None
+        assert video.frames is not None
+        most = max(most, pa.total_allocated_bytes() - before)
+        sizes.append(video.faces.nbytes + video.frames.nbytes)
+    assert len(sizes) == 12
+    # Far less than all: this video's rows, and a batch of its neighbours' while they are cut.
+    assert most < 0.6 * sum(sizes)
+
+
+def test_a_part_that_is_not_sorted_is_refused(synthetic: Start) -> None:
+    made = synthetic().video("/v/a.mp4", [[(1, HAPPY)]], video_id="vb").video("/v/b.mp4", [[(1, SAD)]], video_id="va")
+    made.keep_order = True
+    with pytest.raises(RefusedError, match="not sorted"):
+        list(load.RunTables(made.write()).videos())
+
+
+def test_a_damaged_part_is_said(synthetic: Start) -> None:
+    run = synthetic().video("/v/a.mp4", [[(1, HAPPY)]]).write()
+    (run.path / "frames" / "part-00000.parquet").write_bytes(b"PAR1 no more")
+    assert "part-00000.parquet) is damaged" in Page(reports.build(run)).text
