@@ -17,6 +17,7 @@ from jobs.predict import predict
 from jobs.report import report
 from jobs.run import run
 from jobs.status import status
+from jobs.validate import validate
 from training.commands import evaluate, export_model, train
 
 REFUSED, STOPPED = 2, 1
@@ -51,7 +52,7 @@ def _main(
     """What all commands share."""
 
 
-for command in (run, status, report, annotate, predict, doctor, train, evaluate, export_model):
+for command in (run, status, report, annotate, predict, doctor, validate, train, evaluate, export_model):
     app.command()(command)
 
 
