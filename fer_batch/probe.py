@@ -118,7 +118,7 @@ def probe(path: Path) -> VideoInfo:
         end = max(p.pts + p.duration for p in packets if p.is_shown)
         if end <= shown[-1]:  # no durations: the last frame lasts as long as the one before
             end = shown[-1] + (shown[-1] - shown[-2] if len(shown) > 1 else 1)
-        is_cut_short = _is_cut_short(container, stream, end, status.st_size)
+        is_cut_short = _is_cut_short(path, container, stream, end, status.st_size)
         broken_at = clock.milliseconds(end) if broken or is_cut_short else None
         rotation, width, height = _display(path)
         aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or Fraction(1)
@@ -207,7 +207,7 @@ def _is_vfr(shown: list[int]) -> bool:
 
 
 def _is_cut_short(
-    container: av.container.InputContainer, stream: av.video.stream.VideoStream, end_pts: int, size: int
+    path: Path, container: av.container.InputContainer, stream: av.video.stream.VideoStream, end_pts: int, size: int
 ) -> bool:
     """The header or index promises clearly more than the file holds; readers end there without a word."""
     if container.format.name.startswith("mov"):
@@ -220,9 +220,15 @@ def _is_cut_short(
     if promised - held <= tolerance:
         return False
     # Sound that outlasts the picture is no damage: then the last packets of the sound reach the promised end.
-    container.seek(0)
-    ends = [(p.pts + (p.duration or 0)) * p.time_base for p in container.demux() if p.pts is not None and p.time_base]
-    return not ends or promised - max(ends) > tolerance
+    with open_video(path) as again:  # where the index is lost with the file's end, going back is refused
+        latest = Fraction(0)
+        try:
+            for packet in again.demux():
+                if packet.pts is not None and packet.time_base:
+                    latest = max(latest, (packet.pts + (packet.duration or 0)) * packet.time_base)
+        except FFmpegError:
+            return True
+    return promised - latest > tolerance
 
 
 def _display(path: Path) -> tuple[int, int, int]:

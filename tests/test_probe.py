@@ -13,6 +13,7 @@ import pytest
 from fer_batch.container import open_video
 from fer_batch.errors import VideoError
 from fer_batch.probe import fingerprint, probe
+from tests import damage
 from tests.clips import Clip, Clips, build, constant_times
 
 CLIPS = [
@@ -128,6 +129,15 @@ def test_a_file_cut_short_is_known_to_be(clips: Clips, name: str) -> None:
     video = probe(broken.path)
     assert video.broken_at_ms is not None
     assert abs(video.broken_at_ms - broken.broken_at * 1000) <= 200
+
+
+def test_a_matroska_file_that_lost_its_index_with_its_end_is_cut_short(tmp_path: Path) -> None:
+    # One key frame, and that after the first sound: FFmpeg refuses to go back to the beginning.
+    whole = build(tmp_path / "whole.mkv", constant_times(25, 4), start=Fraction(1, 50), gop=1000, audio=True)
+    cut = damage.cut_short(whole, tmp_path / "cut.mkv", 0.5)
+    broken_at_ms = probe(cut.path).broken_at_ms
+    assert broken_at_ms is not None
+    assert broken_at_ms <= whole.times_ms[-1] - 1000
 
 
 def test_sound_that_outlasts_the_picture_is_no_damage(clips: Clips) -> None:
