@@ -75,6 +75,11 @@ class FaceSet:
         darkest, brightest = flat.min(axis=1, initial=255), flat.max(axis=1, initial=0)
         return np.asarray(brightest.astype(np.int64) - darkest <= BLANK_RANGE)
 
+    def copied_from(self, other: FaceSet) -> npt.NDArray[np.bool_]:
+        """(N,) bool: which pictures are, pixel for pixel, in another split too; blank ones do not count."""
+        theirs = {image.tobytes() for image in other.images}
+        return np.array([image.tobytes() in theirs for image in self.images], bool) & ~self.blank()
+
     def take(self, which: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> FaceSet:
         """The pictures selected by a mask or by indices, copied."""
         votes = None if self.votes is None else self.votes[which]

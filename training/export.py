@@ -30,6 +30,7 @@ def export_bundle(
     template: npt.NDArray[np.float32],
     origin: Origin,
     architecture: Architecture | None = None,
+    training: FaceSet | None = None,
     split: str = "PublicTest",
     overwrite: bool = False,
 ) -> tuple[ModelBundle, Evaluation]:
@@ -47,6 +48,7 @@ def export_bundle(
         template: (5, 2), from :func:`training.template.landmark_template`.
         origin: what the card tells about the training.
         architecture: of the weights; the recipe's last stage by default.
+        training: what was trained on; the figures then say how the model does on pictures that are not in it too.
         split: name of the validation split.
         overwrite: replaces a bundle that is there already.
 
@@ -72,6 +74,10 @@ def export_bundle(
     figures = {"split": split, **evaluation.figures()}
     if validation.votes is not None:
         figures["ferplus"] = agreement(evaluation.probabilities, evaluation.labels, validation.votes)
+    if training is not None:
+        new = ~validation.copied_from(training)
+        fresh = Evaluation.of(evaluation.probabilities[new], evaluation.labels[new]).figures()
+        figures["without_copies"] = {key: fresh[key] for key in ("n", "accuracy", "accuracy_95", "macro_f1")}
     origin = replace(origin, temperature=temperature)
     bundle = write_bundle(
         path,

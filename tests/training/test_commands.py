@@ -60,6 +60,7 @@ def test_train_then_evaluate(tmp_path: Path) -> None:
     assert bundle.training["votes"] is True
     assert bundle.training["images_seen"] == 64
     assert bundle.figures["n"] == 21
+    assert bundle.figures["without_copies"]["n"] == 21
     assert "21 pictures" in bundle.card
     # What the card claims is what evaluating the bundle gives, also from a file that holds the one split alone.
     alone = write_csv(tmp_path / "public.csv", rows("PublicTest", 21, seed=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -240,3 +241,16 @@ def test_the_real_file(shared: Path) -> None:
     assert [split.voted for split in report.splits] == [28_709, 3_589]
     assert (report.repeats, len(report.copies), len(report.conflicts)) == (1519, 1270, 46)
     assert [(leak.pictures, leak.same_label) for leak in report.leaks] == [(279, 272)]
+
+
+def test_copies_are_found_pixel_for_pixel() -> None:
+    one, other = pictures(6), pictures(6, seed=1)
+    images = other.images.copy()
+    images[2] = one.images[5]
+    images[4] = 7
+    assert not other.copied_from(one).any()
+    blanks = one.images.copy()
+    blanks[0] = 7
+    mixed = dataclasses.replace(other, images=images)
+    found = mixed.copied_from(dataclasses.replace(one, images=blanks))
+    assert found.tolist() == [False, False, True, False, False, False]  # blank pictures are no copies

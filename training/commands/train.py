@@ -212,6 +212,7 @@ def _run(
         recipe=recipe,
         input_size=recipe.stages[-1].input_size,
         validation=validation,
+        training=training,
         template=template,
         origin=origin,
         overwrite=overwrite,
