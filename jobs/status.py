@@ -24,6 +24,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show the state and the ledger of a run, also while it goes on."""
+    from fer_batch.lease import Lease
     from fer_batch.store import Run
 
     run = Run(path)
@@ -34,12 +35,14 @@ def status(
         ledger.to_pylist(), key=lambda row: (("failed", "partial", "ok").index(row["status"]), row["path"])
     )
     info = run.info
+    if info["state"] == "running" and Lease(path / "work" / "lease.json").holder() is None:
+        info = {**info, "state": "broken off"}  # killed: it had no time to say so
     if as_json:
         counts = {name: sum(row["status"] == name for row in rows) for name in ("ok", "partial", "failed")}
         print(json.dumps({"state": info["state"], "updated": info.get("updated"), "counts": counts, "videos": rows}))
         return
     console = Console()
-    console.print(_summary(info, rows), markup=False, highlight=False)
+    console.print(_summary(info, rows), markup=False, highlight=False, soft_wrap=True)
     root = _common_folder([row["path"] for row in rows])
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("video", "status", "length", "samples", "faces", "tracks"):
@@ -63,4 +66,8 @@ def _common_folder(paths: list[str]) -> str:
 
 def _summary(info: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     counted = ", ".join(f"{sum(row['status'] == name for row in rows)} {name}" for name in ("ok", "partial", "failed"))
-    return f"{info['state']} (updated {info.get('updated', '?')}): {len(rows)} videos in the ledger, {counted}"
+    found = info.get("counts", {}).get("files", 0)
+    more = "" if info.get("all_found", True) else " or more"
+    total = f"{len(rows)} of {found}{more}" if info["state"] != "complete" and found else f"{len(rows)}"
+    advice = "; the same command goes on" if info["state"] in ("broken off", "interrupted", "stopped") else ""
+    return f"{info['state']} (updated {info.get('updated', '?')}): {total} videos in the ledger, {counted}{advice}"
