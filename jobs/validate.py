@@ -72,6 +72,8 @@ def _prepare(
 
     console, errors = Console(), Console(stderr=True)
     check_coders(coders)
+    if run.info.get("state") != "complete":
+        errors.print(f"{run.path} is not complete: figures will speak of the videos that are finished now", **_PLAIN)
     sample = draw(run, n, seed)
     prepare_folder(out)
     if not as_json:

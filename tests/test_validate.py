@@ -108,6 +108,15 @@ def test_json_of_drawing(run: Run, tmp_path: Path) -> None:
     assert Path(outcome["key"]).parent == run.path / "validation"
 
 
+def test_a_run_that_goes_on_is_said_to(run: Run, tmp_path: Path) -> None:
+    made = SyntheticRun(tmp_path / "run", state="running")
+    for row in run.videos().slice(1, 1).to_pylist():
+        made.video(row["path"], [[(1, probabilities(3, 0.9))]] * 40, video_id=row["video_id"])
+    result = validate(made.write(), "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "is not complete" in result.stderr
+
+
 def test_without_any_video_nothing_is_left_to_code(tmp_path: Path) -> None:
     made = SyntheticRun(tmp_path / "run").video("/nowhere/a.mp4", [[(1, probabilities(3, 0.9))]] * 20)
     result = validate(made.write(), "--out", tmp_path / "out")

@@ -10,6 +10,7 @@ from fer_batch.page import GRID, INK, LAYOUT
 from fer_batch.palette import COLOURS
 from fer_batch.schema import EMOTIONS
 from fer_batch.store import Run, atomic_write
+from reports import wording
 from reports.validation.key import key_path
 
 _TEMPLATES: Final = Path(__file__).parents[1] / "templates"
@@ -36,6 +37,8 @@ def write_findings(run: Run, found: dict[str, Any]) -> Path:
         script_source=page.inline_source(scripts),
         scripts=[Markup(script) for script in scripts],  # noqa: S704
         run=str(run.path.resolve()),
+        purpose=wording.purpose(run.info),
+        not_declared=wording.NOT_DECLARED,
         found=found,
         rates=page.embedded(rates(found["classes"])),
         reliability=page.embedded(reliability(calibration)) if calibration else None,

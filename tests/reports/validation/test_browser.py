@@ -181,6 +181,7 @@ def test_the_findings_page_says_nothing_and_fits(
         check_page(browser, size)
     body = browser.find_element("css selector", "body").text
     assert HOSTILE in body
+    assert "No purpose declared" in body
     assert browser.execute_script("return document.images.length") == 0
     points = browser.execute_script(
         "return [...document.querySelectorAll('[data-figure]')].map(b => b._fullData.map(t => t.x.length))"
