@@ -23,7 +23,7 @@ LEAST = 20
 
 def validate(
     path: Annotated[Path, typer.Argument(metavar="RUN", help="The --out of a run.")],
-    more: Annotated[list[Path] | None, typer.Argument(metavar="[FILE]...", help="More files after --codes.")] = None,
+    more: Annotated[list[Path] | None, typer.Argument(metavar="FILE", help="More files after --codes.")] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Draw faces and make this folder for the coders.")
     ] = None,
@@ -89,8 +89,8 @@ def _prepare(
     if not items:
         (out / "images").rmdir()
         out.rmdir()
-        reasons = "\n  ".join(f"{video}: {reason}" for video, reason in list(unread.items())[:10])
-        raise RefusedError(f"no face could be shown, for no video could be read:\n  {reasons}")
+        reasons = [f"{video}: {reason}" for video, reason in list(unread.items())[:10]] or ["the frames are damaged"]
+        raise RefusedError("no face could be shown:\n  " + "\n  ".join(reasons))
     key = write_key(run, make_key(run, sample, lost, asked=n, seed=seed, show=show))
     page = write_page(sample.sample_id, items, out, show, coders)
     drawn = sample.faces["emotion"].to_pylist()

@@ -23,13 +23,13 @@ from tests.reports.validation.population import probabilities
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Two videos of 20 s, one of which is gone; 30 frames a second, so samples are every 15th frame."""
+    """Two videos of 12 s, one of which is gone; 30 frames a second, so samples are every 15th frame."""
     folder = tmp_path_factory.mktemp("validate")
-    clip = build(folder / "[red]a.mp4", constant_times(30, 20), [Person("astronaut", still(150, 95, 80))], gop=60)
+    clip = build(folder / "[red]a.mp4", constant_times(30, 12), [Person("astronaut", still(150, 95, 80))], gop=60)
     made = SyntheticRun(folder / "run", model={"name": "tiny", "sha256": "0" * 64})
     video_id = fingerprint(clip.path, clip.path.stat().st_size)
     for path, of in ((clip.path, video_id), (folder / "[b]gone.mp4", "v0000")):
-        made.video(str(path), [[(1, probabilities(i // 3 % 7, 0.5 + i / 100))] for i in range(40)], video_id=of)
+        made.video(str(path), [[(1, probabilities(i // 3 % 7, 0.5 + i / 100))] for i in range(24)], video_id=of)
     return made.write()
 
 
@@ -111,7 +111,7 @@ def test_json_of_drawing(run: Run, tmp_path: Path) -> None:
 def test_a_run_that_goes_on_is_said_to(run: Run, tmp_path: Path) -> None:
     made = SyntheticRun(tmp_path / "run", state="running")
     for row in run.videos().slice(1, 1).to_pylist():
-        made.video(row["path"], [[(1, probabilities(3, 0.9))]] * 40, video_id=row["video_id"])
+        made.video(row["path"], [[(1, probabilities(3, 0.9))]] * 24, video_id=row["video_id"])
     result = validate(made.write(), "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
     assert "is not complete" in result.stderr

@@ -21,6 +21,7 @@ NO_FACE: Final = "no_face"
 ANSWERS: Final = (*EMOTIONS, CANNOT_TELL, NO_FACE)
 """What a coder may say of a face; an answer's position is its number in :class:`Codes`."""
 
+_RESERVED: Final = ("model", "majority")
 _MOST_COMPLAINTS: Final = 8
 
 
@@ -96,7 +97,9 @@ def gather(lines: Sequence[Line], key: Key) -> Codes:
         where = f"{line.file}, line {line.number}"
         code = line.code.lower().replace(" ", "_")
         first = seen.setdefault((line.coder, line.item), line)
-        if line.item not in place:
+        if line.coder in _RESERVED:
+            complaints.append(f"{where}: a coder cannot be called {line.coder!r}; choose another name")
+        elif line.item not in place:
             complaints.append(f"{where}: item {line.item!r} is not in sample {key.sample_id}")
         elif first is not line:
             complaints.append(

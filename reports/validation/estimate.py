@@ -59,8 +59,8 @@ def run_weights(
     """Weights that make the coded faces stand for all faces of the run.
 
     Each face counts 1 / inclusion (Horvitz & Thompson 1952). Within each stratum these are scaled to the known number
-    of faces (poststratification; Särndal et al. 1992, 7.6), which also makes up for faces that were not coded, as if
-    they had been left out at random.
+    of faces (poststratification; Särndal et al. 1992, chapter 7), which also makes up for faces that were not coded, as
+    if they had been left out at random.
 
     Args:
         times: from :func:`multiplicities`, (replicates, n).

@@ -70,6 +70,10 @@ def test_all_that_is_wrong_is_said_at_once_with_file_and_line(tmp_path: Path) ->
     assert f"line 6: 'a' has coded {ITEMS[2]} already ({tmp_path}/codes-a.csv, line 5)" in message
 
 
+def test_a_coder_is_neither_the_model_nor_the_majority(tmp_path: Path) -> None:
+    assert "a coder cannot be called 'model'" in refusal(tmp_path, codes_model=f"item,code\n{ITEMS[0]},sad\n")
+
+
 def test_many_errors_are_counted(tmp_path: Path) -> None:
     text = "item,code\n" + "".join(f"x{number},happy\n" for number in range(30))
     assert refusal(tmp_path, a=text).endswith("and 22 more")
