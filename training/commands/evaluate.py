@@ -45,6 +45,10 @@ def evaluate(
         Literal["float32", "int8"],
         typer.Option(help="int8 quantises the model, with faces of --data's Training split, and measures the loss."),
     ] = "float32",
+    in_video: Annotated[
+        bool,
+        typer.Option("--in-video", help="Also paste the faces into a video, find them there and measure the loss."),
+    ] = False,
     page: Annotated[Path | None, typer.Option(help="HTML file to write: curves, tables, worst mistakes.")] = None,
     history: Annotated[
         Path | None,
@@ -76,6 +80,10 @@ def evaluate(
 
         curves = find_history(bundle, history)
     evaluation, told = _evaluated(bundle, pictures, split, tta, calibration, threads)
+    if in_video:
+        from training.in_video import in_video as watch
+
+        told["in_video"] = [each.figures() for each in watch(bundle, pictures, evaluation.probabilities)]
     if page is not None:
         from training.evaluation_page import write_evaluation_page
 
@@ -140,6 +148,8 @@ def show(evaluation: Evaluation, model: str, split: str, told: dict[str, Any] | 
         _show_ferplus(console, figures["ferplus"])
     if "int8" in figures:
         _show_int8(console, figures["int8"])
+    for each in figures.get("in_video", ()):
+        _show_in_video(console, each)
 
 
 def _show_ferplus(console: Console, told: dict[str, Any]) -> None:
@@ -157,6 +167,15 @@ def _show_int8(console: Console, told: dict[str, Any]) -> None:
     _say(console, f"  to float32 {points} points [{low}, {high}], same class {_with_interval(told, 'same_class', 3)}")
     speeds = told["pictures_per_second"], told["pictures_per_second_float32"]
     _say(console, f"  {speeds[0]:.0f} pictures a second, float32 {speeds[1]:.0f}")
+
+
+def _show_in_video(console: Console, told: dict[str, Any]) -> None:
+    _say(console, f"in video at {told['side']} px: found {_with_interval(told, 'detection_rate', 3)} of {told['n']}")
+    if told["difference"] is None:
+        return
+    points, low, high = (f"{100 * value:+.2f}" for value in (told["difference"], *told["difference_95"]))
+    _say(console, f"  accuracy on those {_with_interval(told, 'accuracy_in_video', 3)}")
+    _say(console, f"  to the plain crops {points} points [{low}, {high}]")
 
 
 def _say(console: Console, text: str) -> None:
