@@ -8,6 +8,7 @@ import platform
 import shutil
 import socket
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -43,6 +44,7 @@ class RunState:
         self._discovery = discovery
         self.info: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
+            "id": Run(path).id if earlier else f"r{uuid.uuid4().hex[:11]}",
             "fer_batch_version": version("fer-batch"),
             "state": "running",
             "created": earlier.get("created", _now()),

@@ -6,6 +6,7 @@ rows of the tables ``faces`` and ``frames`` count only once a ledger row names t
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -95,6 +96,19 @@ class Run:
             return json.loads(self.run_json.read_bytes())  # type: ignore[no-any-return]
         except ValueError as error:
             raise RefusedError(f"{self.run_json} is damaged ({error}); restore it or start with a new --out") from error
+
+    @property
+    def id(self) -> str:
+        """Tells this run from any other, so that a table of its tracks is not taken for another run's.
+
+        It stays while a run is continued, and is another after ``--redo``.
+        """
+        info = self.info
+        if "id" in info:
+            return str(info["id"])
+        # Runs of earlier versions have none: their start and configuration never change either.
+        start = json.dumps([info.get("created"), info.get("config")], sort_keys=True)
+        return "r" + hashlib.sha256(start.encode()).hexdigest()[:11]
 
     def videos(self) -> pa.Table:
         """The ledger (:data:`fer_batch.schema.VIDEOS`), a row a file, sorted by path; so far, while a run goes on.

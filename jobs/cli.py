@@ -13,6 +13,7 @@ from rich.console import Console
 from fer_batch.errors import FerBatchError, RefusedError
 from jobs.annotate import annotate
 from jobs.doctor import doctor
+from jobs.participants import participants
 from jobs.predict import predict
 from jobs.report import report
 from jobs.run import run
@@ -52,7 +53,7 @@ def _main(
     """What all commands share."""
 
 
-for command in (run, status, report, annotate, predict, doctor, validate, train, evaluate, export_model):
+for command in (run, status, report, annotate, participants, predict, doctor, validate, train, evaluate, export_model):
     app.command()(command)
 
 

@@ -1,0 +1,53 @@
+"""``fer-batch participants``: a participants table to fill in, with what a run knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from fer_batch.errors import RefusedError
+
+
+def participants(
+    path: Annotated[Path, typer.Argument(metavar="RUN", help="The --out of a run.")],
+    out: Annotated[Path, typer.Option(metavar="TABLE", help="The new table: .csv, or .tsv for tabs.")],
+    rows: Annotated[
+        Literal["video", "track"],
+        typer.Option(help="A row a video, with its largest face, or a row a track where several people are filmed."),
+    ] = "video",
+    contact_sheet: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Also write a page with a thumbnail of each track. It holds faces."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace TABLE if it is there.")] = False,
+) -> None:
+    """Start a participants table: who is who in a run, what they watched and when.
+
+    Fill in participant, stimulus and condition in a spreadsheet, repeat a row for each trial, and give the table to
+    **fer-batch report RUN --groups TABLE**.
+    """
+    from fer_batch.store import Run
+    from reports.groups import prefilled, write_contact_sheet, write_prefilled
+
+    if out.suffix.lower() not in {".csv", ".tsv"}:
+        raise RefusedError(f"--out {out}: give a name that ends in .csv or .tsv")
+    if out.exists() and not overwrite:
+        raise RefusedError(f"{out} is there already and may be filled in; give another --out, or --overwrite")
+    if not out.parent.is_dir():
+        raise RefusedError(f"--out {out}: there is no folder {out.parent}; make it first")
+    run = Run(path)
+    made = prefilled(run, rows)
+    write_prefilled(out, made)
+    console = Console(soft_wrap=True)
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False)
+
+    say(f"table: {out} ({len(made)} rows); fill in participant, stimulus and condition")
+    if contact_sheet is not None:
+        sheet, pictures = write_contact_sheet(contact_sheet, run)
+        say(f"contact sheet: {sheet}")
+        say(f"FACE IMAGES WERE WRITTEN: {pictures}, into that page. Delete it when the table is filled in.")

@@ -1,0 +1,1 @@
+"""Tests of comparisons between people, conditions and stimuli."""
