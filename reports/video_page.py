@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,8 +22,11 @@ TRACKS_SHOWN: Final = 200
 PEOPLE_SHOWN: Final = 20
 """So many tracks, those seen longest, can be chosen in the figures."""
 
-PEAKS_SHOWN: Final = 60
+PEAKS_SHOWN: Final = 40
 """The table of peaks lists so many, the most prominent ones; the rest are counted."""
+
+ABOUT_PEAK_MS: Final = 10_000
+"""Time before and after a peak that its link shows; as in ``report.js``."""
 
 _MOST_STRETCHES: Final = 600
 _MOST_POINTS_OF_PEOPLE: Final = 6_000
@@ -85,7 +89,7 @@ def render(
     expressions = measures.expressions(frames).to_pylist()
     means = {row["emotion"]: row["mean"] for row in expressions}
     peaks, peaks_left = peaks_shown(content)
-    drawn = _Drawn(content, chosen["track_id"].to_pylist(), window)
+    drawn = _Drawn(content, chosen["track_id"].to_pylist(), window, peaks)
     model = common["info"]["model"]
     return environment.get_template("video.html").render(
         **common,
@@ -125,7 +129,7 @@ class _Drawn:
         drawn_points: samples drawn in the first view, of all.
     """
 
-    def __init__(self, content: Content, track_ids: list[int], window: int) -> None:
+    def __init__(self, content: Content, track_ids: list[int], window: int, peaks: pa.Table) -> None:
         self._content = content
         self._window = window
         self._extent = content.extent_ms
@@ -139,7 +143,11 @@ class _Drawn:
         for track_id in track_ids:
             own = measures.of_track(frames, content.faces, track_id)
             self._tables[str(track_id)] = own
-            self._views += self._two(str(track_id), own, self._bridged(measures.conditions(own)), limit)
+            stretches = self._bridged(measures.conditions(own))
+            mine = peaks.filter(pc.equal(peaks["track_id"], track_id)).to_pylist()
+            # A reader who jumps to a peak sees every sample about it.
+            whole = [(peak["start_ms"] - ABOUT_PEAK_MS, peak["end_ms"] + ABOUT_PEAK_MS) for peak in mine]
+            self._views += self._two(str(track_id), own, stretches, limit, whole)
         self.drawn_points = self._views[0].points.num_rows
 
     def _bridged(self, stretches: pa.Table) -> pa.Table:
@@ -151,11 +159,11 @@ class _Drawn:
         return measures.bridged(stretches, bridge_ms)
 
     def _two(
-        self, who: str, frames: pa.Table, stretches: pa.Table, limit: int
+        self, who: str, frames: pa.Table, stretches: pa.Table, limit: int, whole: Sequence[tuple[int, int]] = ()
     ) -> tuple[figures.TimelineView, figures.TimelineView]:
         smooth = measures.smoothed(frames, self._window)
         return (
-            figures.TimelineView(f"{who}/smooth", measures.thinned(smooth, stretches, limit), stretches),
+            figures.TimelineView(f"{who}/smooth", measures.thinned(smooth, stretches, limit, whole), stretches),
             figures.TimelineView(f"{who}/raw", measures.thinned(frames, stretches, limit), stretches),
         )
 

@@ -141,7 +141,7 @@ def rarity(emotion: str, model: dict[str, Any], mean: float | None) -> str | Non
 
 
 REMEDIES: Final = {
-    "not_a_video": "Take it out, or convert it to one of these containers if it is a video.",
+    "not_a_video": "If it is a video, convert it, for example to MP4; else take it out.",
     "no_video_stream": "Take it out: there is no picture to look at.",
     "empty": "Copy the file again from where it came from.",
     "no_frames": "Copy or export the file again.",

@@ -18,7 +18,6 @@ from reports.figures.axes import BAND, Figure, axis_time, condition_bands, frame
 MOST_LANES: Final = 12
 """Lanes of the ribbon; more people than that at once are not drawn, but they are in the table of tracks."""
 
-_ROW_PX: Final = 20
 _HEADINGS: Final = {
     "y": "Mean probability",
     "y2": "Coverage",
@@ -57,6 +56,7 @@ def timeline(views: Sequence[TimelineView], ribbon: pa.Table, extent_ms: int) ->
     own = _traces(first)
     at = len(own)
     faces_x, faces = _face_counts(first.points, first.stretches)
+    alone = _alone(ribbon)
     lanes = min(MOST_LANES, 1 + max(ribbon["lane"].to_pylist(), default=0))
     data = [
         *own,
@@ -65,7 +65,7 @@ def timeline(views: Sequence[TimelineView], ribbon: pa.Table, extent_ms: int) ->
          "hoverinfo": "skip"},
         {**_ribbon(ribbon), "name": "on screen", "meta": "ribbon", "line": {"width": 9, "color": INK}},
         {**_ribbon(ribbon.slice(0, 0)), "name": "chosen", "meta": "chosen", "line": {"width": 9, "color": INK}},
-        _ribbon_numbers(ribbon, extent_ms),
+        _ribbon_numbers(ribbon, extent_ms, alone),
     ]  # fmt: skip
     frames = []
     for view in others:
@@ -76,7 +76,7 @@ def timeline(views: Sequence[TimelineView], ribbon: pa.Table, extent_ms: int) ->
             changed[at + 2] = {name: _ribbon(mine)[name] for name in ("x", "y")}
         frames.append(frame(view.name, changed))
     most = int(max(np.nan_to_num(faces), default=1)) or 1
-    return {"data": data, "layout": _layout(extent_ms, most, lanes), "frames": frames}
+    return {"data": data, "layout": _layout(extent_ms, most, lanes, alone), "frames": frames}
 
 
 def _traces(view: TimelineView, *, changes_only: bool = False) -> list[dict[str, Any]]:
@@ -89,9 +89,10 @@ def _traces(view: TimelineView, *, changes_only: bool = False) -> list[dict[str,
     traces = condition_bands(view.stretches, 0, 1)
     for index, emotion in enumerate(EMOTIONS):
         y = np.where(rows < 0, 0, values[np.maximum(rows, 0), index]) if len(rows) else np.zeros(0)
+        # Plotly would drop the points at zero, a millisecond off their neighbours, to draw fewer.
         traces.append(
             {"x": x, "y": y.astype(np.float32), "name": emotion, "meta": "emotion", "mode": "lines", "type": "scatter",
-             "stackgroup": "expressions", "line": {"width": 0, "color": COLOURS[emotion]},
+             "stackgroup": "expressions", "line": {"width": 0, "color": COLOURS[emotion], "simplify": False},
              "fillcolor": COLOURS[emotion], "hoverinfo": "skip"}
         )  # fmt: skip
     # One invisible trace carries the readings, which the page puts into words: with one a kind, Plotly would show the
@@ -182,29 +183,38 @@ def _ribbon(ribbon: pa.Table) -> dict[str, Any]:
             "hoverinfo": "skip"}  # fmt: skip
 
 
-def _ribbon_numbers(ribbon: pa.Table, extent_ms: int) -> dict[str, Any]:
-    """The number of each track at its start, where it does not cover another's."""
+def _ribbon_numbers(ribbon: pa.Table, extent_ms: int, alone: dict[int, int]) -> dict[str, Any]:
+    """The number of each track that shares its lane, at its start, where it does not cover another's."""
     x, y, numbers = [], [], []
     last_in_lane: dict[int, int] = {}
     seen: set[int] = set()
     for row in ribbon.to_pylist():
         track, lane, start = row["track_id"], row["lane"], row["start_ms"]
-        if track in seen or lane >= MOST_LANES:
+        if track in seen or lane in alone or lane >= MOST_LANES:
             continue
         seen.add(track)
         if lane not in last_in_lane or start - last_in_lane[lane] > extent_ms / 25:
             last_in_lane[lane] = start
             x.append(start)
-            y.append(lane)
-            numbers.append(f"<b>{track}</b>")
+            y.append(lane - 0.15)
+            numbers.append(str(track))
     return {"x": axis_time(x), "y": np.array(y, np.float32), "text": numbers, "yaxis": "y4", "type": "scatter",
             "mode": "text", "name": "track numbers", "meta": "numbers", "textposition": "top right",
             "textfont": {"size": 10}, "hoverinfo": "skip"}  # fmt: skip
 
 
-def _layout(extent_ms: int, most_faces: int, lanes: int) -> dict[str, Any]:
+def _alone(ribbon: pa.Table) -> dict[int, int]:
+    """The track of each lane that has one only."""
+    tracks: dict[int, set[int]] = {}
+    for row in ribbon.to_pylist():
+        tracks.setdefault(row["lane"], set()).add(row["track_id"])
+    return {lane: next(iter(found)) for lane, found in tracks.items() if len(found) == 1}
+
+
+def _layout(extent_ms: int, most_faces: int, lanes: int, alone: dict[int, int]) -> dict[str, Any]:
     """Four plots above each other; the ribbon grows with its lanes."""
-    heights = {"y": 260, "y2": 48, "y3": 60, "y4": _ROW_PX * lanes + 14}
+    is_shared = any(lane not in alone for lane in range(lanes))
+    heights = {"y": 260, "y2": 48, "y3": 60, "y4": (26 if is_shared else 18) * lanes + 8}
     gap, top, bottom = 34, 44, 48
     inner = sum(heights.values()) + gap * 3
     domains, upper = {}, inner
@@ -224,6 +234,6 @@ def _layout(extent_ms: int, most_faces: int, lanes: int) -> dict[str, Any]:
         yaxis2={**axis, "range": [0, 1.04], "tickformat": ".0%", "tickvals": [0, 1], "domain": domains["y2"]},
         yaxis3={**axis, "range": [0, most_faces * 1.15], "tickformat": "d", "domain": domains["y3"],
                 **({"dtick": 1} if most_faces <= 3 else {"nticks": 3})},
-        yaxis4={**axis, "range": [lanes - 0.4, -0.9], "showticklabels": False, "showgrid": False, "ticks": "",
-                "domain": domains["y4"]},
+        yaxis4={**axis, "range": [lanes - 0.4, -0.8 if is_shared else -0.6], "showgrid": False, "ticks": "",
+                "tickvals": list(alone), "ticktext": [str(track) for track in alone.values()], "domain": domains["y4"]},
     )  # fmt: skip

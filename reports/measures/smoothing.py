@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -51,26 +52,34 @@ def smoothed(frames: pa.Table, window: int) -> pa.Table:
     return with_probabilities(frames, means).append_column("coverage", pa.array(coverage))
 
 
-def thinned(frames: pa.Table, stretches: pa.Table, limit: int = LONGEST_FIGURE) -> pa.Table:
+def thinned(
+    frames: pa.Table, stretches: pa.Table, limit: int = LONGEST_FIGURE, whole: Iterable[tuple[int, int]] = ()
+) -> pa.Table:
     """The rows that a figure of about `limit` points needs; all of them where they are fewer.
 
-    In each of `limit` / 10 spans of rows, those with the highest and the lowest value of each probability and of the
-    number of faces stay, and so do the first and the last of each stretch: what stands out in the table stands out in
-    the figure.
+    In each of `limit` / 10 spans of rows, those with the highest and the lowest value of each probability, of the
+    number of faces and of the coverage stay, and so do the first and the last of each stretch: what stands out in the
+    table stands out in the figure. In the times from and to of `whole`, milliseconds, every row stays.
     """
     if frames.num_rows <= limit:
         return frames
-    values = np.c_[probabilities(frames), column(frames, "n_faces")]
+    more = [column(frames, name) for name in ("n_faces", "coverage") if name in frames.column_names]
+    values = np.c_[probabilities(frames), np.stack(more, axis=1)]
     start = frames["timestamp_ms"].to_numpy()
     keep = {0, frames.num_rows - 1}
     first = np.searchsorted(start, stretches["start_ms"].to_numpy())
     after = np.searchsorted(start, stretches["end_ms"].to_numpy())
     keep.update(first.tolist())
     keep.update((after - 1).tolist())
+    for span in whole:
+        keep.update(range(*np.searchsorted(start, span).tolist()))
     edges = np.linspace(0, frames.num_rows, max(1, limit // 10) + 1).astype(int)
     for low, high in itertools.pairwise(edges):
         span = values[low:high]
         known = span[:, ~np.isnan(span).all(axis=0)]
         keep.update((low + np.nanargmax(known, axis=0)).tolist())
         keep.update((low + np.nanargmin(known, axis=0)).tolist())
+        if len(more) > 1:  # coverage stays at 0 and 1 for long: where it leaves them matters too
+            last = high - 1 - np.array([more[1][low:high][::-1].argmax(), more[1][low:high][::-1].argmin()])
+            keep.update(last.tolist())
     return frames.take(pa.array(sorted(keep), pa.int64()))

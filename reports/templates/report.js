@@ -29,6 +29,7 @@
   function ledger(source) {
     var data = JSON.parse(source.textContent), C = {};
     data.columns.forEach(function (name, index) { C[name] = index; });
+    var order = new Intl.Collator(undefined, { numeric: true });
     var body = document.querySelector(".ledger tbody");
     var state = { search: "", status: "", emotion: "", key: "status", down: false, page: 0 };
     var rows = data.rows, searched = rows.map(function (row) {
@@ -54,7 +55,7 @@
         if (a === b) return i - j;
         if (a === null) return 1;  // what is unknown stands last either way
         if (b === null) return -1;
-        if (typeof a === "string") return sign * a.localeCompare(b, undefined, { numeric: true });
+        if (typeof a === "string") return sign * order.compare(a, b);
         return sign * (a - b);
       });
       return found;
@@ -263,7 +264,7 @@
 
   function jump(button) {
     var track = button.dataset.track, time = Number(button.dataset.at);
-    var from = Number(button.dataset.from), to = Number(button.dataset.to), room = Math.max(10000, 2 * (to - from));
+    var from = Number(button.dataset.from), to = Number(button.dataset.to), room = 10000;
     var person = at("person");
     var isThere = person && Array.prototype.some.call(person.options, function (o) { return o.value === track; });
     var box = document.querySelector('[data-figure="figure-timeline"]');

@@ -107,7 +107,15 @@ def test_ribbon_shows_who_is_on_screen_when(tmp_path: Path) -> None:
     ribbon = trace(figure, "on screen")
     assert times(ribbon) == [0, 1000, 1000, 500, 1000, 1000, 1500, 2000, 2000]
     assert known(ribbon["y"]) == [0, 0, None, 1, 1, None, 0, 0, None]
-    assert trace(figure, "track numbers")["text"] == ["<b>1</b>", "<b>2</b>"]
+    axis = figure["layout"]["yaxis4"]
+    assert (axis["tickvals"], axis["ticktext"]) == ([0, 1], ["1", "2"])
+
+
+def test_tracks_that_share_a_lane_have_their_numbers_at_the_bars(tmp_path: Path) -> None:
+    figure = timeline_of(tmp_path, [[(1, HAPPY)], "no_face", [(2, SAD)]])
+    numbers = trace(figure, "track numbers")
+    assert (numbers["text"], times(numbers)) == (["1", "2"], [0, 1000])
+    assert figure["layout"]["yaxis4"]["tickvals"] == []
 
 
 def test_a_persons_view_replaces_the_areas_and_marks_the_ribbon(tmp_path: Path) -> None:

@@ -362,3 +362,11 @@ def test_intervals_over_videos() -> None:
     assert (row["q25"], row["median"], row["q75"]) == (pytest.approx(0.3), pytest.approx(0.4), pytest.approx(0.5))
     alone = measures.distribution(rows.slice(0, 1)).to_pylist()[3]
     assert (alone["by_video"], alone["by_video_low"], alone["by_face_low"]) == (pytest.approx(0.2), None, None)
+
+
+def test_thinning_keeps_all_that_is_asked_for(tmp_path: Path) -> None:
+    frames, _ = tables_of(tmp_path, [[(1, HAPPY)]] * 1000)
+    thin = measures.thinned(frames, measures.conditions(frames), 100, [(200_000, 210_000)])
+    inside = [at for at in thin["timestamp_ms"].to_pylist() if 200_000 <= at < 210_000]
+    assert inside == list(range(200_000, 210_000, 500))
+    assert thin.num_rows < 150
