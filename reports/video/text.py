@@ -33,7 +33,7 @@ def text_size(text: str, size: int) -> tuple[int, int]:
     return width, height
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=64)  # a few labels stay the same from frame to frame; at 2160 lines each takes 200 kB
 def written(text: str, size: int) -> NDArray[np.float32]:
     """Text as float32 (height, width): how much of each pixel it covers, 0..1."""
     font = _font(size)
