@@ -118,7 +118,8 @@ def write_run(folder: Path, videos: int, samples: int, a_part: int) -> None:
     rows = []
     for first in range(0, videos, a_part):
         part = f"part-{first:06d}.parquet"
-        faces, frames = [], []
+        faces: list[pa.Table] = []
+        frames: list[pa.Table] = []
         for number in range(first, min(videos, first + a_part)):
             found = contents[number % len(contents)]
             rows.append(row(number, *found, part))

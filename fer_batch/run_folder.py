@@ -55,6 +55,7 @@ class RunState:
                 "sha256": bundle.sha256,
                 "input_size": bundle.input_size,
                 "figures": dict(bundle.figures),
+                "provenance": dict(bundle.provenance),  # its limits stand on every report
             },
             "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
             "purpose": None,

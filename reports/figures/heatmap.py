@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fer_batch.schema import EMOTIONS
-from reports.figures.axes import Figure, axis_time, condition_bands, frame, grid, layout, time_axis
+from reports.figures.axes import Figure, axis_time, condition_bands, frame, grid, headings, layout, time_axis
 
 
 def heatmap(views: Mapping[str, pa.Table], stretches: pa.Table, extent_ms: int) -> Figure:
@@ -30,7 +30,7 @@ def heatmap(views: Mapping[str, pa.Table], stretches: pa.Table, extent_ms: int) 
         "type": "heatmap", "x": axis_time(edges), "y": list(EMOTIONS), "z": cells[first], "zmin": 0,
         "zmax": 1, "colorscale": "Cividis", "name": "mean probability", "meta": "heat", "hoverongaps": False,
         "hovertemplate": "%{x}<br>%{y} %{z:.0%}<extra></extra>",
-        "colorbar": {"title": {"text": "Mean probability"}, "orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 1,
+        "colorbar": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 1,
                      "xanchor": "right", "len": 0.5, "thickness": 10, "tickformat": ".0%", "tickvals": [0, 0.5, 1],
                      "outlinewidth": 0, "ticks": ""},
     }  # fmt: skip
@@ -39,7 +39,8 @@ def heatmap(views: Mapping[str, pa.Table], stretches: pa.Table, extent_ms: int) 
         "layout": layout(
             330,
             hovermode="closest",
-            margin={"l": 70, "r": 12, "t": 62, "b": 46},
+            annotations=headings({"y": (0, 1)}, {"y": "Mean probability:"}),
+            margin={"l": 70, "r": 12, "t": 56, "b": 46},
             xaxis=time_axis(extent_ms),
             yaxis={**grid(), "range": [len(EMOTIONS) - 0.5, -0.5], "fixedrange": True, "showgrid": False, "ticks": ""},
             # The patterns lie above the cells, but where one is the other is not.

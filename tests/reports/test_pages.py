@@ -164,7 +164,7 @@ def test_failures_stand_first_with_code_reason_and_remedy(synthetic: Start) -> N
     assert [row["status"] for row in ledger_of(page)] == [0, 1, 2]
     assert [row.get("class") for row in page.named("tr") if row.get("class")] == ["failed", "partial", "ok"]
     assert "not_a_video Z.mp4 is no video; take it out. If it is a video, convert it" in page.text
-    assert "damaged Ends early. What decodes is in the tables." in page.text
+    assert "damaged Ends early. For the rest, copy or export" in page.text
     assert "--retry-failed" in page.text
     video = Page(made.folder / "report" / "videos" / "v0001.html")
     assert video.text.count("Ends early") == 1
