@@ -67,7 +67,7 @@ def export_model(
     if out.suffix == ".tflite":
         if training is None:
             raise RefusedError(f"{out}: int8 is calibrated on training faces; give FER2013 by --data")
-        content = quantise(network, calibration_faces(training, bundle.input_size))
+        content = quantise(network, calibration_faces(training, bundle.input_size, bundle.channels))
     else:
         content = _keras_file(network, out)
     described = out.with_name(f"{out.name}.json")

@@ -32,8 +32,8 @@ CALIBRATION: Final = 200
 Images = npt.NDArray[np.uint8]
 
 
-def calibration_faces(training: FaceSet, size: int, seed: int = 0) -> Images:
-    """Faces of the training split that stand for what the model will see: (N, size, size, 1) uint8.
+def calibration_faces(training: FaceSet, size: int, channels: int = 1, seed: int = 0) -> Images:
+    """Faces of the training split that stand for what the model will see: (N, size, size, channels) uint8.
 
     They are drawn at random, blank ones left out. One is stretched to the full range if none reaches from 0 to 255, so
     that the quantised input is exactly the pixel.
@@ -49,7 +49,7 @@ def calibration_faces(training: FaceSet, size: int, seed: int = 0) -> Images:
     if faces.min() > 0 or faces.max() < 255:
         low, high = faces[0].min(), faces[0].max()
         faces[0] = np.rint((faces[0].astype(np.float64) - low) * (255 / max(1, int(high) - int(low)))).astype(np.uint8)
-    return faces
+    return np.repeat(faces, channels, axis=3)
 
 
 def quantise(network: keras.Model, faces: Images) -> bytes:
