@@ -1,0 +1,264 @@
+"""What each participant showed during each stimulus: a row a trial, and the wide table with a row a participant.
+
+Who, what and when comes from the participants table (:mod:`reports.groups`). A trial's samples are those whose time
+lies from its `start_ms` to before its `end_ms`; a sample weighs as long as it stands for, cut at the end.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from fer_batch.errors import RefusedError
+from fer_batch.page import counted
+from fer_batch.schema import PROBABILITIES
+from reports.export.columns import MEAN_COLUMNS, Column, share_column
+from reports.export.tables import Committed, Content
+from reports.groups import Participants, Trial
+from reports.measures.columns import column, probabilities, weighted
+
+_NEEDED: Final = ["timestamp_ms", "duration_ms", "track_id", "x", "y", "w", "h", *PROBABILITIES, "valence"]
+
+_AVERAGED: Final = (*PROBABILITIES, "valence", "expressiveness")
+"""Means over the time in which the participant's face is seen."""
+
+_MEANS: Final = tuple(
+    share_column(
+        c.name,
+        f"Mean of {what} over the time in which the participant's face is seen, weighted by time",
+        low=-1 if c.name == "valence" else 0,
+        label=c.label,
+    )
+    for c, what in zip(
+        MEAN_COLUMNS,
+        [
+            *(f"the calibrated probability of the apparent expression '{p.removeprefix('p_')}'" for p in PROBABILITIES),
+            "p_happy - max(p_angry, p_disgust, p_fear, p_sad)",
+            "1 - p_neutral",
+        ],
+        strict=True,
+    )
+)
+
+_SEEN: Final = (
+    Column(
+        "n_samples", pa.int64(), "Sampled frames in which the participant's face is seen", label="number of samples"
+    ),
+    Column("sampled_ms", pa.int64(), "Time that was sampled", "ms"),
+    Column("seen_ms", pa.int64(), "Sampled time in which the participant's face is seen", "ms", label="time seen"),
+    share_column("coverage", "seen_ms / sampled_ms: the part of the sampled time in which the face is seen"),
+)
+
+TRIAL_COLUMNS: Final = (
+    Column("participant_id", pa.string(), "Who, as in the participants table", label="participant"),
+    Column("session", pa.string(), "Which visit"),
+    Column("stimulus", pa.string(), "What was watched"),
+    Column("condition", pa.string(), "Condition of the participant or of the trial"),
+    Column("order", pa.int64(), "Position of the stimulus in the session, from 1", label="order in the session"),
+    Column("path", pa.string(), r"The video; bytes that are not UTF-8 are written as \xNN", label="video file"),
+    Column("video_id", pa.string(), "Fingerprint of the video's content", label="video identifier"),
+    Column("person", pa.string(), "Which of the video's faces is the participant's"),
+    Column("start_ms", pa.int64(), "Start of the trial in the video", "ms"),
+    Column("end_ms", pa.int64(), "End of the trial in the video", "ms"),
+    Column("excluded", pa.string(), "Why the trial is left out; missing for one that is analysed"),
+    *_SEEN,
+    *_MEANS,
+)
+"""A row a trial: a row of the participants table, in its order."""
+
+
+def trials(run: Committed, participants: Participants) -> list[dict[str, Any]]:
+    """The rows of :data:`TRIAL_COLUMNS`; one video's faces are in memory at once.
+
+    Raises:
+        RefusedError: two tracks that are said to be one person are in one frame.
+        StoppedError: the run's tables are damaged.
+    """
+    of_video: dict[str, list[Trial]] = defaultdict(list)
+    for trial in participants.trials:
+        if trial.video_id is not None and trial.excluded is None and trial.unread is None:
+            of_video[trial.video_id].append(trial)
+    found: dict[int, dict[str, Any]] = {}
+    for content in run.contents:
+        if mine := of_video.get(content.video_id):
+            found |= _of_video(run, content, mine, participants)
+    rows = []
+    for trial in participants.trials:
+        excluded = trial.excluded or trial.unread
+        if excluded is None and trial.row not in found:
+            excluded = "not analysed yet"
+        rows.append(
+            {
+                "participant_id": trial.participant, "session": trial.session, "stimulus": trial.stimulus,
+                "condition": trial.condition, "order": trial.order, "path": trial.video, "video_id": trial.video_id,
+                "person": str(trial.person), "start_ms": trial.start_ms, "end_ms": trial.end_ms, "excluded": excluded,
+                **found.get(trial.row, {}),
+            }
+        )  # fmt: skip
+    return rows
+
+
+def _of_video(
+    run: Committed, content: Content, mine: Sequence[Trial], participants: Participants
+) -> dict[int, dict[str, Any]]:
+    faces = [batch.select(_NEEDED) for batch in run.rows_of("faces", content)]
+    seen = pa.concat_tables(faces).combine_chunks() if faces else None
+    frames = pa.concat_tables(batch.select(_NEEDED[:2]) for batch in run.rows_of("frames", content))
+    found = {}
+    for trial in mine:
+        sampled = int(_times(frames, trial)[1].sum())
+        row: dict[str, Any] = {"n_samples": 0, "sampled_ms": sampled, "seen_ms": 0}
+        if seen is not None:
+            try:
+                one = seen.take(trial.person.choose(seen, content.width, content.height))
+            except ValueError as error:
+                raise RefusedError(f"{participants.path}: row {trial.row}, column person: {error}") from error
+            row |= _means(one, trial)
+        found[trial.row] = {**row, "coverage": row["seen_ms"] / sampled if sampled else None}
+    return found
+
+
+def _times(samples: pa.Table, trial: Trial) -> tuple[np.ndarray, np.ndarray]:
+    """Which samples lie in the trial, and for how many of its milliseconds each of these stands."""
+    start, length = column(samples, "timestamp_ms"), column(samples, "duration_ms")
+    inside = (start >= trial.start_ms) & (start < trial.end_ms)
+    return inside, np.minimum(start + length, trial.end_ms)[inside] - start[inside]
+
+
+def _means(one: pa.Table, trial: Trial) -> dict[str, Any]:
+    inside, weights = _times(one, trial)
+    if not inside.any():
+        return {}
+    of_face = np.c_[probabilities(one), column(one, "valence")][inside]
+    *means, valence = weighted(of_face, weights).tolist()
+    values = dict(zip(_AVERAGED, (*means, valence, 1 - means[-1]), strict=True))
+    return {"n_samples": int(inside.sum()), "seen_ms": int(weights.sum()), **values}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A group of columns in the wide table.
+
+    Attributes:
+        stimulus: what was watched.
+        condition: where conditions differ within participants, else None.
+        session: where there are several sessions, else None.
+    """
+
+    stimulus: str
+    condition: str | None
+    session: str | None
+
+    def __str__(self) -> str:
+        parts = (self.stimulus, self.condition, None if self.session is None else f"session {self.session}")
+        return ", ".join(part for part in parts if part is not None)
+
+
+def wide(rows: Sequence[dict[str, Any]]) -> tuple[tuple[Column, ...], list[dict[str, Any]]]:
+    """A row a participant, and a group of columns a stimulus, condition and session, where these vary within people.
+
+    Trials of one participant in one such group, repeats, are taken together, weighted by time. A participant all of
+    whose trials are excluded keeps a row.
+
+    Args:
+        rows: of :func:`trials`.
+
+    Returns:
+        The columns, and the rows in order of participants.
+    """
+    people: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        people[row["participant_id"]].append(row)
+    within = any(len({row["condition"] for row in mine}) > 1 for mine in people.values())
+    visits = len({row["session"] for row in rows}) > 1
+
+    def cell_of(row: dict[str, Any]) -> Cell:
+        return Cell(row["stimulus"], row["condition"] if within else None, row["session"] if visits else None)
+
+    cells = sorted({cell_of(row) for row in rows}, key=lambda c: (c.stimulus, c.condition or "", c.session or ""))
+    names = _slugs(cells)
+    columns = [TRIAL_COLUMNS[0]]
+    if not within and any(row["condition"] is not None for row in rows):
+        columns.append(Column("condition", pa.string(), "The participant's condition"))
+    columns += [
+        Column("n_trials", pa.int64(), "Trials of the participant that are analysed", label="number of trials"),
+        Column("n_excluded", pa.int64(), "Trials of the participant that are left out", label="excluded trials"),
+    ]
+    for cell in cells:
+        columns += _columns_of(cell, names[cell])
+    made = []
+    for participant in sorted(people):
+        mine = people[participant]
+        analysed = [row for row in mine if row["excluded"] is None]
+        row = {"participant_id": participant, "condition": mine[0]["condition"], "n_trials": len(analysed),
+               "n_excluded": len(mine) - len(analysed)}  # fmt: skip
+        for cell in cells:
+            pooled = _pooled([one for one in analysed if cell_of(one) == cell])
+            row |= {f"{measure}_{names[cell]}": value for measure, value in pooled.items()}
+        made.append(row)
+    return tuple(columns), made
+
+
+def _columns_of(cell: Cell, name: str) -> Iterator[Column]:
+    for c in (*_MEANS, _SEEN[3], _SEEN[0]):
+        text = f"{c.description}. Of: {cell}"
+        yield Column(f"{c.name}_{name}", c.kind, text, c.unit, c.decimals, label=f"{c.long_name}: {cell}")
+
+
+def _pooled(trials: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The measures of several trials as if they were one."""
+    if not trials:
+        return {}
+    sampled, seen = (sum(row[name] for row in trials) for name in ("sampled_ms", "seen_ms"))
+    with_face = [row for row in trials if row["n_samples"]]
+    found: dict[str, Any] = {
+        "coverage": seen / sampled if sampled else None,
+        "n_samples": sum(row["n_samples"] for row in trials),
+    }
+    if with_face:
+        weights = np.array([row["seen_ms"] for row in with_face], dtype=np.float64)
+        for name in _AVERAGED:
+            found[name] = float(weighted(np.array([row[name] for row in with_face]), weights))
+    return found
+
+
+def _slugs(cells: Sequence[Cell]) -> dict[Cell, str]:
+    """For each group a short name of letters, digits and underscores, unique whatever the case."""
+    taken: set[str] = set()
+    found = {}
+    for cell in cells:
+        parts = (cell.stimulus, cell.condition, cell.session)
+        plain = "_".join(re.sub(r"\W+", "_", part).strip("_") or "x" for part in parts if part is not None)
+        name, number = plain, 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{plain}_{number}"
+        taken.add(name.casefold())
+        found[cell] = name
+    return found
+
+
+def in_words(rows: Sequence[dict[str, Any]]) -> str:
+    """What the participants table held and what of it is analysed, for the methods paragraph."""
+    people = {row["participant_id"] for row in rows}
+    kept = [row for row in rows if row["excluded"] is None]
+    reasons = Counter(" ".join(row["excluded"].split()) for row in rows if row["excluded"] is not None)
+    text = f"The participants table names {counted(len(people), 'participant')} in {counted(len(rows), 'trial')}"
+    if reasons:
+        listed = ", ".join(f"{reason} ({count})" for reason, count in sorted(reasons.items()))
+        text += f", of which {len(rows) - len(kept)} {'is' if len(rows) - len(kept) == 1 else 'are'} left out: {listed}"
+    left = {row["participant_id"] for row in kept}
+    text += f". Analysed are {counted(len(left), 'participant')} in {counted(len(kept), 'trial')}"
+    blind = sum(not row["n_samples"] for row in kept)
+    text += f", in {blind} of which no face was found" if blind else ""
+    return (
+        f"{text}. A trial's samples are those timed from its start to before its end. In the wide table repeats of a "
+        "stimulus are taken together, weighted by time; coverage is the part of the sampled time in which the "
+        "participant's face is seen."
+    )
