@@ -13,6 +13,7 @@ from rich.console import Console
 from fer_batch.errors import FerBatchError, RefusedError
 from jobs.annotate import annotate
 from jobs.doctor import doctor
+from jobs.export import export
 from jobs.participants import participants
 from jobs.predict import predict
 from jobs.report import report
@@ -53,7 +54,9 @@ def _main(
     """What all commands share."""
 
 
-for command in (run, status, report, annotate, participants, predict, doctor, validate, train, evaluate, export_model):
+for command in (
+    run, status, report, export, annotate, participants, predict, doctor, validate, train, evaluate, export_model,
+):  # fmt: skip
     app.command()(command)
 
 
