@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from reports.groups.cells import Settings
 from reports.groups.person import Person
 from reports.groups.prefill import prefilled, write_contact_sheet, write_prefilled
+from reports.groups.study import SCHEMAS, Study, compare
 from reports.groups.trials import Participants, Trial, read_participants
 
 __all__ = [
+    "SCHEMAS",
     "Participants",
     "Person",
+    "Settings",
+    "Study",
     "Trial",
+    "compare",
     "prefilled",
     "read_participants",
     "write_contact_sheet",
