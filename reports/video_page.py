@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 TRACKS_SHOWN: Final = 200
 """The table of tracks lists so many, those seen longest; the rest are counted."""
 
-PEOPLE_SHOWN: Final = 20
+PEOPLE_SHOWN: Final = 12
 """So many tracks, those seen longest, can be chosen in the figures."""
 
 PEAKS_SHOWN: Final = 40

@@ -392,6 +392,21 @@ def test_a_face_that_flickers_is_drawn_and_said(synthetic: Start) -> None:
     assert "50 % of the sampled time" in Page(page).text
 
 
+@pytest.mark.parametrize(
+    "samples",
+    [[], ["decode_error"], ["too_small"] * 3, [[(1, HAPPY)]], [[(k, SAD)] for k in range(1, 60)]],
+    ids=["nothing sampled", "damaged", "too small", "one sample", "many people"],
+)
+def test_a_page_for_whatever_was_found(synthetic: Start, samples: list[Sample]) -> None:
+    index = reports.build(synthetic().video("/v/a.mp4", samples).write())
+    page = Page(index.parent / "videos" / "v0000.html")
+    faces = sum(not isinstance(sample, str) for sample in samples)
+    assert len(figures_of(page)) == (5 if faces else 1 if samples else 0)
+    assert [option["value"] for option in page.named("option")][1:] == [str(k) for k in range(1, min(faces, 12) + 1)][
+        : 12 if faces > 1 else 0
+    ]
+
+
 def test_importing_is_cheap() -> None:
     heavy = ("plotly", "jinja2", "tensorflow", "ray")
     code = f"import sys, reports; print([name for name in {heavy} if name in sys.modules])"
