@@ -26,6 +26,7 @@ from training.metrics import (
     f1_intervals,
     f1_scores,
     macro_f1,
+    macro_f1_interval,
     precisions,
     recalls,
     top_hits,
@@ -121,19 +122,19 @@ class Evaluation:
         """All figures as JSON can hold them, rounded to four digits; a rate without a denominator is null.
 
         A key that ends in ``_95`` holds the 95 % interval of the figure before it: Wilson's for accuracy, top-2,
-        recall and precision, a bootstrap for F1, see :func:`training.metrics.calibration_interval` for the calibration
-        errors. ``ece_chance`` is what a perfectly calibrated model would show on so many pictures.
+        recall, precision and (by way of a share) F1, a bootstrap for macro F1, and
+        :func:`training.metrics.calibration_interval` for the calibration errors. ``ece_chance`` is what a perfectly
+        calibrated model would show on so many pictures.
         """
-        doubts = f1_intervals(self.confusion)
         top2 = top_hits(self.probabilities, self.labels, 2)
         judged = self.cross_fitted
-        classes = self._classes(doubts.classes)
+        classes = self._classes()
         return {
             "n": self.n,
             "accuracy": rounded(self.accuracy),
             "accuracy_95": _interval(self.accuracy_interval),
             "macro_f1": rounded(self.macro_f1),
-            "macro_f1_95": _interval(doubts.macro),
+            "macro_f1_95": _interval(macro_f1_interval(self.confusion)),
             "top2": rounded(top2 / self.n),
             "top2_95": _interval(wilson(top2, self.n)),
             "ece": rounded(self.ece),
@@ -146,8 +147,9 @@ class Evaluation:
             "confusion": self.confusion.tolist(),
         }
 
-    def _classes(self, f1_doubts: tuple[Interval, ...]) -> dict[str, dict[str, Any]]:
+    def _classes(self) -> dict[str, dict[str, Any]]:
         recall, precision, f1 = recalls(self.confusion), precisions(self.confusion), f1_scores(self.confusion)
+        f1_ends = f1_intervals(self.confusion)
         hits, labelled, called = np.diag(self.confusion), self.confusion.sum(axis=1), self.confusion.sum(axis=0)
         return {
             emotion: {
@@ -158,7 +160,7 @@ class Evaluation:
                 "precision": rounded(precision[index]),
                 "precision_95": _interval(wilson(int(hits[index]), int(called[index]))),
                 "f1": rounded(f1[index]),
-                "f1_95": _interval(f1_doubts[index]),
+                "f1_95": _interval(f1_ends[index]),
             }
             for index, emotion in enumerate(EMOTIONS)
         }

@@ -1,7 +1,7 @@
 """What a classifier's probabilities are worth: counts, rates, calibration, and how sure one can be of each.
 
-Every interval is at 95 %. Rates of independent pictures have Wilson's; what is computed from the confusion matrix (F1)
-is drawn again from it, which is the same as drawing pictures; the rest says how it is done. Chance is seeded.
+Every interval is at 95 %. Shares of independent pictures have Wilson's; how the others come about is said where they
+are computed. Chance is seeded.
 """
 
 from __future__ import annotations
@@ -65,25 +65,26 @@ def macro_f1(confusion: Counts) -> float:
     return float(np.nanmean(scores)) if np.isfinite(scores).any() else math.nan
 
 
-@dataclass(frozen=True)
-class F1Intervals:
-    """Intervals of the F1 scores: of each class in turn, and of their plain mean. (0, 1) where nothing is known."""
+def f1_intervals(confusion: Counts) -> tuple[Interval, ...]:
+    """Interval of each class's F1 score; (0, 1) for a class neither present nor predicted.
 
-    classes: tuple[Interval, ...]
-    macro: Interval
+    Of the pictures that a class is the label or the prediction of, those where it is both are a plain share J, with
+    Wilson's interval; and F1 is 2 J / (1 + J).
+    """
+    hits = _hits(confusion)
+    concerned = confusion.sum(axis=0) + confusion.sum(axis=1) - hits
+    shares = (wilson(int(hit), int(count)) for hit, count in zip(hits, concerned, strict=True))
+    return tuple((2 * low / (1 + low), 2 * high / (1 + high)) for low, high in shares)
 
 
-def f1_intervals(confusion: Counts, seed: int = 0) -> F1Intervals:
-    """Percentile bootstrap: pictures drawn anew with replacement, that is, cells of the confusion matrix."""
+def macro_f1_interval(confusion: Counts, seed: int = 0) -> Interval:
+    """Percentile bootstrap of the macro F1: pictures, that is, cells of the confusion matrix, drawn anew."""
     total, classes = int(confusion.sum()), len(confusion)
     if total == 0:
-        return F1Intervals(((0.0, 1.0),) * classes, (0.0, 1.0))
+        return 0.0, 1.0
     draws = np.random.default_rng(seed).multinomial(total, confusion.ravel() / total, size=RESAMPLES)
-    scores = f1_scores(draws.reshape(-1, classes, classes))
-    return F1Intervals(
-        classes=tuple(_quantiles(column[np.isfinite(column)]) for column in scores.T),
-        macro=_quantiles(np.nanmean(scores, axis=1)),
-    )
+    low, high = np.quantile(np.nanmean(f1_scores(draws.reshape(-1, classes, classes)), axis=1), TAILS)
+    return float(low), float(high)
 
 
 def top_hits(probabilities: Probabilities, labels: Labels, k: int) -> int:
@@ -280,13 +281,6 @@ def _ece(index: npt.NDArray[np.int64], gap: npt.NDArray[np.floating[Any]], bins:
 
 def _hits(confusion: Counts) -> Counts:
     return np.asarray(np.diagonal(confusion, axis1=-2, axis2=-1))
-
-
-def _quantiles(values: npt.NDArray[np.floating[Any]]) -> Interval:
-    if not len(values):
-        return 0.0, 1.0
-    low, high = np.quantile(values, TAILS)
-    return float(low), float(high)
 
 
 def _ratio(above: Counts, below: Counts) -> npt.NDArray[np.float64]:

@@ -24,6 +24,7 @@ from training.metrics import (
     fit_temperature,
     log_loss,
     macro_f1,
+    macro_f1_interval,
     mean_interval,
     paired_difference,
     precisions,
@@ -90,17 +91,26 @@ def test_log_loss_by_hand() -> None:
     np.testing.assert_allclose(softmax(np.array([[0.0, math.log(3)]])), [[0.25, 0.75]])
 
 
-def test_f1_intervals_are_around_the_values_and_repeatable() -> None:
-    confusion = confusion_matrix(np.tile(LABELS, 30), np.tile(PREDICTED, 30), 3)
-    doubts = f1_intervals(confusion)
-    assert doubts == f1_intervals(confusion)
-    values = [*f1_scores(confusion), macro_f1(confusion)]
-    for value, (low, high) in zip(values, (*doubts.classes, doubts.macro), strict=True):
-        assert low < value < high
-        assert high - low < 0.15
-    # Nothing to draw from: nothing is known. A class that is never drawn has no F1.
-    assert f1_intervals(np.zeros((2, 2), np.int64)).macro == (0, 1)
-    assert f1_intervals(np.array([[5, 0], [0, 0]])).classes == ((1, 1), (0, 1))
+def test_f1_intervals_by_hand() -> None:
+    # Class 0 is label or prediction of 5 pictures, both of 3; F1 is 2 J / (1 + J) of the share 3 / 5.
+    confusion = confusion_matrix(LABELS, PREDICTED, 3)
+    low, high = wilson(3, 5)
+    assert f1_intervals(confusion)[0] == pytest.approx((2 * low / (1 + low), 2 * high / (1 + high)))
+    # Never right in five pictures is not never right; a class that does not occur may be anything.
+    low, high = f1_intervals(np.array([[0, 3, 0], [2, 9, 0], [0, 0, 0]]))[0]
+    assert (low, high) == pytest.approx((0, 2 * 0.4345 / 1.4345), abs=1e-4)
+    assert f1_intervals(np.array([[5, 0], [0, 0]]))[1] == (0, 1)
+
+
+def test_f1_intervals_are_those_of_drawing_pictures_anew() -> None:
+    confusion = 40 * confusion_matrix(LABELS, PREDICTED, 3)
+    draws = np.random.default_rng(0).multinomial(400, confusion.ravel() / 400, size=4000).reshape(-1, 3, 3)
+    drawn = np.quantile(f1_scores(draws), [0.025, 0.975], axis=0).T
+    np.testing.assert_allclose(f1_intervals(confusion), drawn, atol=0.015)
+    low, high = macro_f1_interval(confusion)
+    assert (low, high) == macro_f1_interval(confusion)
+    assert (low, high) == pytest.approx(np.quantile(f1_scores(draws).mean(axis=1), [0.025, 0.975]), abs=0.01)
+    assert macro_f1_interval(np.zeros((2, 2), np.int64)) == (0, 1)
 
 
 def test_top_two_by_hand() -> None:
