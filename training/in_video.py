@@ -32,11 +32,11 @@ from training.metrics import paired_difference, wilson
 
 Frame = npt.NDArray[np.uint8]
 
-WIDTH, HEIGHT = 1280, 720
-"""Size of the frames in pixels."""
+WIDTH, HEIGHT = 640, 360
+"""Size of the frames in pixels: what the detector reduces larger frames of this shape to by default."""
 
 SIDES: Final = (112, 224)
-"""Sides in pixels to which the pictures are enlarged: a face of a group, a face in a conversation."""
+"""Sides in pixels to which the pictures are enlarged: people at a table, one who talks into the camera."""
 
 ROOM: Final = 1.6
 """Side of the square that a face gets in the frame, in sides of the picture."""
@@ -74,7 +74,7 @@ class InVideo:
     """What became of N pictures at one size.
 
     Attributes:
-        side: to which they were enlarged, in pixels of a frame of 1280 x 720.
+        side: to which they were enlarged, in pixels of a frame of 640 x 360.
         labels: (N,) int64.
         plain: (N, 7) probabilities of the plain crops.
         video: (N, 7) probabilities from the video, NaN for a face that was not found.
@@ -222,7 +222,7 @@ def _scene(
     side: int,
     rng: np.random.Generator,
 ) -> Frame:
-    """A grey frame (720, 1280): a blurred background, out of which each picture emerges."""
+    """A grey frame (360, 640): a blurred background, out of which each picture emerges."""
     # Any picture, blurred beyond recognition, has the lightness of real surroundings.
     backdrop = cv2.resize(cv2.GaussianBlur(images[rng.choice(group)], (0, 0), 8), (WIDTH, HEIGHT)).astype(np.float32)
     margin = int(side * (ROOM - 1) / 2)
