@@ -5,23 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Literal
 
-from fer_batch import page
-from fer_batch.errors import StoppedError
 from fer_batch.palette import CONDITIONS
-from fer_batch.store import Run, atomic_write
+from fer_batch.store import Run
 from reports import figures, index_page, measures, video_page, wording
+from reports.assets import prepare, write_page
 from reports.load import RunTables, VideoTables
-
-if TYPE_CHECKING:
-    import jinja2
 
 Pages = Literal["index", "full"]
 """Which pages to build."""
-
-_TEMPLATES: Final = Path(__file__).parent / "templates"
-_LIBRARY: Final = "plotly.min.js"
 
 
 def build(
@@ -50,15 +43,7 @@ def build(
     """
     tables = RunTables(run)
     folder = Path(out) if out is not None else Path(run.report_dir)
-    try:
-        for name in ("videos", *(() if single_file else ("assets",))):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoppedError(f"cannot write {folder}: {error.strerror}. Choose a folder that can be written.") from error
-    scripts = _scripts()
-    if not single_file:
-        _write_assets(folder / "assets", scripts)
-    environment = _environment(scripts if single_file else None)
+    environment = prepare(folder, ["videos"], ["report.js"], single_file=single_file)
     common = {
         "info": tables.info,
         "purpose": wording.purpose(tables.info),
@@ -79,12 +64,12 @@ def build(
         if content is not None and pages == "full":
             name = f"videos/{video.video_id}.html"
             pictures, problem = _pictures(tables, content) if thumbnails else (None, None)
-            _write(folder / name, video_page.render(environment, common, content, pictures, problem))
+            write_page(folder / name, video_page.render(environment, common, content, pictures, problem))
             written.add(name)
     entries = _entries(rows, found, pages)
     summaries = [facts.summary for facts in found.values() if facts.summary is not None]
     for name, html in index_page.render(environment, common, tables, entries, summaries, folder):
-        _write(folder / name, html)
+        write_page(folder / name, html)
         written.add(name)
     if out is None:
         # A page left from an earlier build of this run would show what its tables no longer hold.
@@ -150,50 +135,3 @@ def _pictures(tables: RunTables, content: video_page.Content) -> tuple[dict[tupl
     from reports.thumbnails import peak_pictures
 
     return peak_pictures(content.rows, tables.info["config"], content.faces, video_page.peaks_shown(content)[0])
-
-
-def _environment(scripts: dict[str, str] | None) -> jinja2.Environment:
-    """Templates with the report's own words; `scripts` go into each page, or are loaded from beside it if None."""
-    from markupsafe import Markup
-
-    environment = page.environment(_TEMPLATES)
-    environment.filters.update(clock=wording.clock, signed=wording.signed, moment=wording.moment)
-    environment.globals.update(
-        sampling=wording.sampling,
-        detector=wording.detector,
-        accuracy=wording.accuracy,
-        not_declared=wording.NOT_DECLARED,
-        scripts=[Markup(text) for text in scripts.values()] if scripts else None,  # noqa: S704
-        script_names=list(_scripts_of()),
-        has_pictures=False,
-        # Pages of a run share their scripts; some browsers do not count a file beside the page as its own.
-        script_source=page.inline_source(list(scripts.values())) if scripts else "'self' file:",
-    )
-    return environment
-
-
-def _scripts_of() -> dict[str, Path]:
-    """The report's own scripts in the order in which a page loads them, after Plotly's."""
-    return {"report.js": _TEMPLATES / "report.js", "page.js": page.TEMPLATES / "page.js"}
-
-
-def _scripts() -> dict[str, str]:
-    """All scripts by file name."""
-    import plotly.offline
-
-    own = {name: path.read_text(encoding="utf-8") for name, path in _scripts_of().items()}
-    return {_LIBRARY: plotly.offline.get_plotlyjs(), **own}
-
-
-def _write_assets(folder: Path, scripts: dict[str, str]) -> None:
-    """The scripts that all pages share; Plotly's is large and only written where it differs."""
-    for name, script in scripts.items():
-        path, content = folder / name, script.encode()
-        if not path.is_file() or path.stat().st_size != len(content) or path.read_bytes() != content:
-            with atomic_write(path) as file:
-                file.write(content)
-
-
-def _write(path: Path, html: str) -> None:
-    with atomic_write(path) as file:
-        file.write(html.encode("utf-8", "backslashreplace"))
