@@ -101,7 +101,7 @@ def export(
     committed = Committed(run)
     if not committed.ledger.num_rows:
         raise RefusedError(f"{run.path} has no video in its ledger yet: there is nothing to export")
-    rows = None if groups is None else trials.trials(committed, read_participants(groups, run))
+    rows = None if groups is None else trials.trials(run, read_participants(groups, run))
     listed = [*_tables(committed), *(_trial_tables(rows) if rows is not None else ())]
     names = elan.eaf_names(committed.contents) if "elan" in formats else {}
     planned = _planned(listed, formats, [f"{ELAN_FOLDER}/{name}" for name in names.values()])

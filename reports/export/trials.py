@@ -1,7 +1,7 @@
 """What each participant showed during each stimulus: a row a trial, and the wide table with a row a participant.
 
-Who, what and when comes from the participants table (:mod:`reports.groups`). A trial's samples are those whose time
-lies from its `start_ms` to before its `end_ms`; a sample weighs as long as it stands for, cut at the end.
+Who, what and when comes from the participants table, and what belongs to a trial from
+:func:`reports.groups.samples.read_samples`, so that exports and pages of comparisons rest on the same samples.
 """
 
 from __future__ import annotations
@@ -15,18 +15,13 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from fer_batch.errors import RefusedError
 from fer_batch.page import counted
 from fer_batch.schema import PROBABILITIES
+from fer_batch.store import Run
 from reports.export.columns import MEAN_COLUMNS, Column, share_column
-from reports.export.tables import Committed, Content
-from reports.groups import Participants, Trial
-from reports.measures.columns import column, probabilities, weighted
-
-_NEEDED: Final = ["timestamp_ms", "duration_ms", "track_id", "x", "y", "w", "h", *PROBABILITIES, "valence"]
-
-_AVERAGED: Final = (*PROBABILITIES, "valence", "expressiveness")
-"""Means over the time in which the participant's face is seen."""
+from reports.groups import Participants
+from reports.groups.samples import VALUES, Samples, read_samples
+from reports.measures.columns import weighted
 
 _MEANS: Final = tuple(
     share_column(
@@ -73,72 +68,38 @@ TRIAL_COLUMNS: Final = (
 """A row a trial: a row of the participants table, in its order."""
 
 
-def trials(run: Committed, participants: Participants) -> list[dict[str, Any]]:
+def trials(run: Run, participants: Participants) -> list[dict[str, Any]]:
     """The rows of :data:`TRIAL_COLUMNS`; one video's faces are in memory at once.
 
     Raises:
-        RefusedError: two tracks that are said to be one person are in one frame.
-        StoppedError: the run's tables are damaged.
+        RefusedError: a row's person does not fit the video, two participants have the same face, or a file of the run
+            is damaged.
     """
-    of_video: dict[str, list[Trial]] = defaultdict(list)
-    for trial in participants.trials:
-        if trial.video_id is not None and trial.excluded is None and trial.unread is None:
-            of_video[trial.video_id].append(trial)
-    found: dict[int, dict[str, Any]] = {}
-    for content in run.contents:
-        if mine := of_video.get(content.video_id):
-            found |= _of_video(run, content, mine, participants)
+    samples = read_samples(run, participants.trials, participants.path)
     rows = []
     for trial in participants.trials:
         excluded = trial.excluded or trial.unread
-        if excluded is None and trial.row not in found:
+        if excluded is None and trial.row not in samples:
             excluded = "not analysed yet"
         rows.append(
             {
                 "participant_id": trial.participant, "session": trial.session, "stimulus": trial.stimulus,
                 "condition": trial.condition, "order": trial.order, "path": trial.video, "video_id": trial.video_id,
                 "person": str(trial.person), "start_ms": trial.start_ms, "end_ms": trial.end_ms, "excluded": excluded,
-                **found.get(trial.row, {}),
+                **(_measures(samples[trial.row]) if excluded is None else {}),
             }
         )  # fmt: skip
     return rows
 
 
-def _of_video(
-    run: Committed, content: Content, mine: Sequence[Trial], participants: Participants
-) -> dict[int, dict[str, Any]]:
-    faces = [batch.select(_NEEDED) for batch in run.rows_of("faces", content)]
-    seen = pa.concat_tables(faces).combine_chunks() if faces else None
-    frames = pa.concat_tables(batch.select(_NEEDED[:2]) for batch in run.rows_of("frames", content))
-    found = {}
-    for trial in mine:
-        sampled = int(_times(frames, trial)[1].sum())
-        row: dict[str, Any] = {"n_samples": 0, "sampled_ms": sampled, "seen_ms": 0}
-        if seen is not None:
-            try:
-                one = seen.take(trial.person.choose(seen, content.width, content.height))
-            except ValueError as error:
-                raise RefusedError(f"{participants.path}: row {trial.row}, column person: {error}") from error
-            row |= _means(one, trial)
-        found[trial.row] = {**row, "coverage": row["seen_ms"] / sampled if sampled else None}
-    return found
-
-
-def _times(samples: pa.Table, trial: Trial) -> tuple[np.ndarray, np.ndarray]:
-    """Which samples lie in the trial, and for how many of its milliseconds each of these stands."""
-    start, length = column(samples, "timestamp_ms"), column(samples, "duration_ms")
-    inside = (start >= trial.start_ms) & (start < trial.end_ms)
-    return inside, np.minimum(start + length, trial.end_ms)[inside] - start[inside]
-
-
-def _means(one: pa.Table, trial: Trial) -> dict[str, Any]:
-    inside, weights = _times(one, trial)
-    if not inside.any():
-        return {}
-    of_face = np.c_[probabilities(one), column(one, "valence")][inside]
-    *means, valence = weighted(of_face, weights).tolist()
-    values = dict(zip(_AVERAGED, (*means, valence, 1 - means[-1]), strict=True))
-    return {"n_samples": int(inside.sum()), "seen_ms": int(weights.sum()), **values}
+def _measures(samples: Samples) -> dict[str, Any]:
+    seen, sampled = samples.seen_ms, samples.sampled_ms
+    found = {"n_samples": int(samples.seen.sum()), "sampled_ms": sampled, "seen_ms": seen,
+             "coverage": seen / sampled if sampled else None}  # fmt: skip
+    if not samples.seen.any():
+        return found
+    weights = (samples.end_ms - samples.start_ms)[samples.seen].astype(np.float64)
+    return found | dict(zip(VALUES, weighted(samples.values[samples.seen], weights).tolist(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -223,7 +184,7 @@ def _pooled(trials: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
     if with_face:
         weights = np.array([row["seen_ms"] for row in with_face], dtype=np.float64)
-        for name in _AVERAGED:
+        for name in VALUES:
             found[name] = float(weighted(np.array([row[name] for row in with_face]), weights))
     return found
 
