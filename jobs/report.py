@@ -1,4 +1,4 @@
-"""``fer-batch report``: the pages of a run, from its tables alone."""
+"""``fer-batch report``: the pages of a run, from its tables alone, and those that compare people."""
 
 from __future__ import annotations
 
@@ -8,26 +8,74 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from fer_batch.errors import RefusedError
+
+_PANEL = "With --groups"
+
 
 def report(
     path: Annotated[Path, typer.Argument(metavar="RUN", help="The --out of a run.")],
-    pages: Annotated[Literal["full", "index"], typer.Option("--pages", help="Which pages to build.")] = "full",
+    pages: Annotated[
+        Literal["full", "index", "none"],
+        typer.Option("--pages", help="Which pages to build; none goes with --groups."),
+    ] = "full",
     single_file: Annotated[
         bool, typer.Option("--single-file", help="Put all that a page needs into it (5 MB each), to pass it on alone.")
     ] = False,
     thumbnails: Annotated[
         bool,
-        typer.Option(
-            "--thumbnails", help="Show the face at each peak, from the video; the pages then hold faces."
-        ),
+        typer.Option("--thumbnails", help="Show the face at each peak, from the video; the pages then hold faces."),
     ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the pages.", show_default="report/ in the run's folder")
     ] = None,
+    groups: Annotated[
+        Path | None,
+        typer.Option(metavar="TABLE", help="Compare people, conditions and stimuli by this participants table."),
+    ] = None,
+    stimuli: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", rich_help_panel=_PANEL, help="Show pictures of the stimuli: videos named like them."
+        ),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(metavar="STIMULUS", rich_help_panel=_PANEL, help="Subtract each person's mean over these rows."),
+    ] = None,
+    positive_above: Annotated[
+        float, typer.Option(rich_help_panel=_PANEL, help="Valence above which a sample counts as positive.")
+    ] = 0.0,
+    min_group: Annotated[int, typer.Option(rich_help_panel=_PANEL, help="Groups of fewer people are not shown.")] = 5,
+    min_coverage: Annotated[
+        float, typer.Option(rich_help_panel=_PANEL, help="Leave out trials with a smaller share of time with the face.")
+    ] = 0.0,
+    resamples: Annotated[int, typer.Option(rich_help_panel=_PANEL, help="Bootstrap resamples.")] = 9_999,
+    seed: Annotated[int, typer.Option(rich_help_panel=_PANEL, min=0, help="Seed of the resamples.")] = 0,
 ) -> None:
-    """Build the pages of a run again, from its tables alone; also while it goes on."""
-    from fer_batch.store import Run
-    from reports import build
+    """Build the pages of a run again, from its tables alone; also while it goes on.
 
-    index = build(Run(path), out, pages=pages, single_file=single_file, thumbnails=thumbnails)
-    Console().print(f"report: {index}", markup=False, highlight=False, soft_wrap=True)
+    With --groups also those that compare people, conditions and stimuli: **fer-batch participants** starts the table.
+    """
+    from fer_batch.store import Run
+
+    if groups is None and pages == "none":
+        raise RefusedError("--pages none builds nothing; leave it out, or add --groups TABLE")
+    if groups is None and (stimuli is not None or baseline is not None):
+        raise RefusedError("--stimuli and --baseline belong to --groups TABLE; add it")
+    run = Run(path)
+    console = Console(soft_wrap=True)
+    if groups is not None:
+        from reports.groups import Settings, build_groups, compare
+
+        asked = Settings(
+            baseline=baseline, positive_above=positive_above, min_coverage=min_coverage, min_group=min_group,
+            resamples=resamples, seed=seed,
+        )  # fmt: skip
+        first = build_groups(run, compare(run, groups, asked), out, stimuli=stimuli, single_file=single_file)
+        console.print(f"groups: {first}", markup=False, highlight=False)
+    if pages != "none":
+        from reports import build
+
+        index = build(run, out, pages=pages, single_file=single_file, thumbnails=thumbnails)
+        console.print(f"report: {index}", markup=False, highlight=False)
