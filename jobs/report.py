@@ -72,7 +72,10 @@ def report(
             baseline=baseline, positive_above=positive_above, min_coverage=min_coverage, min_group=min_group,
             resamples=resamples, seed=seed,
         )  # fmt: skip
-        first = build_groups(run, compare(run, groups, asked), out, stimuli=stimuli, single_file=single_file)
+        first = build_groups(
+            run, compare(run, groups, asked), out, stimuli=stimuli, single_file=single_file,
+            has_index=None if pages == "none" else True,
+        )  # fmt: skip
         console.print(f"groups: {first}", markup=False, highlight=False)
     if pages != "none":
         from reports import build

@@ -113,6 +113,7 @@ def render(
             counts=info["counts"],
             versions=info["versions"],
             links=_links(folder, tables.path),
+            has_groups=(folder / "groups" / "index.html").is_file(),
         ),
     )
     template = environment.get_template("list.html")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reports.groups.cells import Settings
+from reports.groups.pages import build_groups
 from reports.groups.person import Person
 from reports.groups.prefill import prefilled, write_contact_sheet, write_prefilled
 from reports.groups.study import SCHEMAS, Study, compare
@@ -15,6 +16,7 @@ __all__ = [
     "Settings",
     "Study",
     "Trial",
+    "build_groups",
     "compare",
     "prefilled",
     "read_participants",

@@ -56,6 +56,13 @@ class Settings:
     resamples: int = 9_999
     seed: int = 0
 
+    def bounds(self, measure: str) -> tuple[float, float]:
+        """What a mean of the measure cannot be below or above."""
+        low, high = (-1.0, 1.0) if measure.endswith("valence") else (0.0, 1.0)
+        if self.baseline is None or measure == "time_positive":
+            return low, high
+        return low - high, high - low
+
     def __post_init__(self) -> None:
         for name, ok, allowed in (
             ("positive_above", -1 <= self.positive_above < 1, "from -1 to below 1"),

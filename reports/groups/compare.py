@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_batch.schema import PROBABILITIES
-from reports.groups.cells import AFFECT, MEASURES
+from reports.groups.cells import AFFECT, MEASURES, Settings
 from reports.groups.estimate import LEAST_PEOPLE, LEVEL, Estimate, holm, one_group, rank_probabilities, two_groups
 from reports.measures.columns import Floats
 
@@ -55,7 +55,7 @@ def make_factor(name: str, levels: tuple[str, ...], values: Floats, coverage: Fl
                   bool(2 * several >= present.any(axis=1).sum()))  # fmt: skip
 
 
-def means(factor: Factor, drawn: NDArray[np.float32]) -> list[dict[str, Any]]:
+def means(factor: Factor, drawn: NDArray[np.float32], asked: Settings) -> list[dict[str, Any]]:
     """Rows of the table of means: a row a group that is shown and a measure."""
     rows = []
     for level in np.flatnonzero(factor.shown):
@@ -63,18 +63,19 @@ def means(factor: Factor, drawn: NDArray[np.float32]) -> list[dict[str, Any]]:
         for k, measure in enumerate(MEASURES):
             rows.append(
                 {"factor": factor.name, "level": factor.levels[level], "measure": measure,
-                 **_numbers(found, k, "mean"), "coverage": _mean(factor.coverage[:, level])}
+                 **_numbers(found.within(*asked.bounds(measure)), k, "mean"),
+                 "coverage": _mean(factor.coverage[:, level])}
             )  # fmt: skip
     return rows
 
 
-def differences(factor: Factor, drawn: NDArray[np.float32], min_group: int, seed: int) -> list[dict[str, Any]]:
+def differences(factor: Factor, drawn: NDArray[np.float32], asked: Settings) -> list[dict[str, Any]]:
     """Rows of the table of differences: a row a pair of groups and a measure, corrected within its family."""
     rows: list[dict[str, Any]] = []
     for a, b in _pairs(factor):
         first, second, paired, left_out = _paired_off(factor, a, b)
         people_a, people_b = (int(np.isfinite(one[:, 0]).sum()) for one in (first, second))
-        if min(people_a, people_b) < min_group:
+        if min(people_a, people_b) < asked.min_group:
             continue
         found = one_group(first - second, drawn) if paired else two_groups(first, second, drawn)
         label = OTHERS if b is None else factor.levels[b]
@@ -85,7 +86,7 @@ def differences(factor: Factor, drawn: NDArray[np.float32], min_group: int, seed
             if paired:
                 both = np.isfinite(x - y)
                 x, y = np.where(both, x, np.nan), np.where(both, y, np.nan)
-            effect, low, high = effect_size(x, y, paired=paired, seed=seed)
+            effect, low, high = effect_size(x, y, paired=paired, seed=asked.seed)
             rows.append(
                 {"factor": factor.name, "a": factor.levels[a], "b": label, "measure": measure,
                  "design": "paired" if paired else "independent",

@@ -8,7 +8,7 @@ same imagined repetitions of the study.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -42,6 +42,10 @@ class Estimate:
     high: Floats
     people: NDArray[np.int64]
     p: Floats
+
+    def within(self, lowest: float, highest: float) -> Estimate:
+        """The same with intervals cut to what is possible."""
+        return replace(self, low=np.maximum(self.low, lowest), high=np.minimum(self.high, highest))
 
 
 def draw(strata: Sequence[object], count: int, seed: int) -> NDArray[np.float32]:
@@ -136,7 +140,8 @@ def _estimate(
             beyond = (1 + (off >= np.abs(value / error)).sum(axis=0)) / (1 + len(off))
     # Where one person makes all the difference, resamples without that person have no error: no interval then.
     enough &= np.isfinite(reach)
-    half = np.where(enough, reach * error, np.nan)
+    half = np.full(len(value), np.nan)
+    half[enough] = reach[enough] * error[enough]
     return Estimate(value, error, value - half, value + half, people, np.where(enough, beyond, np.nan))
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.groups.cells import CURVES, EVERYBODY, Cells, curves
+from reports.groups.cells import CURVES, EVERYBODY, Cells, Settings, curves
 from reports.groups.compare import MOST_PAIRED_OFF, nanmean
-from reports.groups.estimate import Estimate, one_group, two_groups
+from reports.groups.estimate import LEAST_PEOPLE, Estimate, one_group, two_groups
 from reports.measures.columns import Floats
 
 
@@ -28,6 +28,7 @@ class Curve:
         at_ms: int64 (steps,), start of each step from the stimulus' start.
         estimate: the mean over people in each step with its band; NaN where fewer people than the smallest group.
         coverage: float64 (steps,), mean over people; of group `a` for a difference.
+        points: float64 (people, steps), each person's own course, where they are fewer than 12; else None.
     """
 
     measure: str
@@ -37,19 +38,20 @@ class Curve:
     at_ms: NDArray[np.int64]
     estimate: Estimate
     coverage: Floats
+    points: Floats | None = None
 
 
-def of_stimulus(cells: Cells, stimulus: int, drawn: NDArray[np.float32], min_group: int) -> list[Curve]:
+def of_stimulus(cells: Cells, stimulus: int, drawn: NDArray[np.float32], asked: Settings) -> list[Curve]:
     """The courses of a stimulus: one a condition with enough people, and their differences."""
     made: list[Curve] = []
     for measure in CURVES:
         values, coverage = curves(cells, stimulus, measure)
         groups = {name: (values[:, c], coverage[:, c]) for c, name in enumerate(cells.conditions)}
-        made += _courses(measure, groups, cells.step_ms, drawn, min_group)
+        made += _courses(measure, groups, cells.step_ms, drawn, asked)
     return made
 
 
-def of_conditions(cells: Cells, drawn: NDArray[np.float32], min_group: int) -> list[Curve]:
+def of_conditions(cells: Cells, drawn: NDArray[np.float32], asked: Settings) -> list[Curve]:
     """The courses of the conditions, each person's mean over the stimuli, as long as the shortest stimulus."""
     made: list[Curve] = []
     for measure in CURVES:
@@ -57,11 +59,11 @@ def of_conditions(cells: Cells, drawn: NDArray[np.float32], min_group: int) -> l
         steps = min(values.shape[2] for values, _ in each)
         values, coverage = (nanmean(np.stack([one[i][:, :, :steps] for one in each]), axis=0) for i in (0, 1))
         groups = {name: (values[:, c], coverage[:, c]) for c, name in enumerate(cells.conditions)}
-        made += _courses(measure, groups, cells.step_ms, drawn, min_group)
+        made += _courses(measure, groups, cells.step_ms, drawn, asked)
     return made
 
 
-def of_stimuli(cells: Cells, drawn: NDArray[np.float32], min_group: int) -> list[Curve]:
+def of_stimuli(cells: Cells, drawn: NDArray[np.float32], asked: Settings) -> list[Curve]:
     """The courses of the stimuli, each person's mean over the conditions, as long as the shortest stimulus."""
     made: list[Curve] = []
     for measure in CURVES:
@@ -71,19 +73,20 @@ def of_stimuli(cells: Cells, drawn: NDArray[np.float32], min_group: int) -> list
             groups[name] = (nanmean(values, axis=1), nanmean(coverage, axis=1))
         steps = min(values.shape[1] for values, _ in groups.values())
         cut = {name: (values[:, :steps], coverage[:, :steps]) for name, (values, coverage) in groups.items()}
-        made += _courses(measure, cut, cells.step_ms, drawn, min_group)
+        made += _courses(measure, cut, cells.step_ms, drawn, asked)
     return made
 
 
 def _courses(
-    measure: str, groups: Mapping[str, tuple[Floats, Floats]], step_ms: int, drawn: NDArray[np.float32], min_group: int
+    measure: str, groups: Mapping[str, tuple[Floats, Floats]], step_ms: int, drawn: NDArray[np.float32], asked: Settings
 ) -> list[Curve]:
-    shown = {name: pair for name, pair in groups.items() if _people(pair[0]).sum() >= min_group}
+    shown = {name: pair for name, pair in groups.items() if _people(pair[0]).sum() >= asked.min_group}
     made = []
     for name, (values, coverage) in shown.items():
         at = np.arange(values.shape[1], dtype=np.int64) * step_ms
-        found = _enough(one_group(values, drawn, at_once=True), min_group)
-        made.append(Curve(measure, name, None, None, at, found, nanmean(coverage, axis=0)))
+        found = _enough(one_group(values, drawn, at_once=True), asked.min_group).within(*asked.bounds(measure))
+        few = values[_people(values)] if _people(values).sum() < LEAST_PEOPLE else None
+        made.append(Curve(measure, name, None, None, at, found, nanmean(coverage, axis=0), few))
     if len(shown) > MOST_PAIRED_OFF:
         return made
     for a, b in itertools.combinations(shown, 2):
@@ -98,7 +101,7 @@ def _courses(
             found = two_groups(first, second, drawn, at_once=True)
         at = np.arange(first.shape[1], dtype=np.int64) * step_ms
         design = "paired" if paired else "independent"
-        made.append(Curve(measure, a, b, design, at, _enough(found, min_group), nanmean(coverage, axis=0)))
+        made.append(Curve(measure, a, b, design, at, _enough(found, asked.min_group), nanmean(coverage, axis=0)))
     return made
 
 

@@ -105,10 +105,10 @@ def _compare(participants: Participants, cells: Cells, settings: Settings) -> St
     found["flow"] = flow(participants.trials, cells.left_out, settings.baseline)
     found["people"] = _people(cells)
     for factor in (*factors, by_stimulus):
-        found["means"] += means(factor, drawn)
-        found["differences"] += differences(factor, drawn, settings.min_group, settings.seed)
+        found["means"] += means(factor, drawn, settings)
+        found["differences"] += differences(factor, drawn, settings)
         found["ranking"] += ranking(factor, drawn)
-    curves = _curves(cells, tuple(factors), by_stimulus, drawn[:BAND_RESAMPLES], settings.min_group)
+    curves = _curves(cells, tuple(factors), by_stimulus, drawn[:BAND_RESAMPLES], settings)
     for key, course in curves.items():
         rows, gaps = over_time.rows(key if isinstance(key, str) else None, course)
         found["curves"] += rows
@@ -126,15 +126,15 @@ def _strata(values: NDArray[np.float64]) -> list[object]:
 
 
 def _curves(
-    cells: Cells, factors: tuple[Factor, ...], by_stimulus: Factor, drawn: NDArray[np.float32], min_group: int
+    cells: Cells, factors: tuple[Factor, ...], by_stimulus: Factor, drawn: NDArray[np.float32], settings: Settings
 ) -> dict[str | tuple[str], list[over_time.Curve]]:
     made: dict[str | tuple[str], list[over_time.Curve]] = {}
     if factors and len(cells.stimuli) > 1:
-        made["condition",] = over_time.of_conditions(cells, drawn, min_group)
+        made["condition",] = over_time.of_conditions(cells, drawn, settings)
     if 1 < by_stimulus.shown.sum() <= MOST_PAIRED_OFF + 1:
-        made["stimulus",] = over_time.of_stimuli(cells, drawn, min_group)
+        made["stimulus",] = over_time.of_stimuli(cells, drawn, settings)
     for s in np.flatnonzero(by_stimulus.shown):
-        made[cells.stimuli[s]] = over_time.of_stimulus(cells, int(s), drawn, min_group)
+        made[cells.stimuli[s]] = over_time.of_stimulus(cells, int(s), drawn, settings)
     return made
 
 
