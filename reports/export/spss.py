@@ -26,8 +26,8 @@ from reports.export.tables import regrouped
 if TYPE_CHECKING:
     import pandas as pd
 
-PIECE_ROWS: Final = 500_000
-"""Rows of a file at most: about 300 MB of memory for a table of faces."""
+PIECE_ROWS: Final = 250_000
+"""Rows of a file at most; of faces so many take about half a GB of memory."""
 
 MISSING_CODE: Final = 99
 """The code, declared as missing, of a missing cell whose meaning is known: an emotion where there is no face."""
@@ -169,9 +169,10 @@ def _frame(table: pa.Table, columns: Sequence[Column], names: dict[str, str]) ->
                 [missing if v is None else codes[v] for v in values.to_pylist()], dtype=np.float64
             )
         elif pa.types.is_string(column.kind):
-            # A null in a text is a C string's end to SPSS.
-            cells = ["" if v is None else v.replace("\0", "") for v in values.to_pylist()]
-            made[names[column.name]] = pd.Series(cells, dtype=object)
+            # Equal texts are one object in memory. A null in a text is a C string's end to SPSS.
+            kept = values.fill_null("").dictionary_encode()
+            words = np.array([*(word.replace("\0", "") for word in kept.dictionary.to_pylist()), ""], dtype=object)
+            made[names[column.name]] = pd.Series(words[kept.indices.to_numpy()], dtype=object)
         else:
             # What is true is 1; what is missing becomes NaN.
             plain = values.cast(pa.int8()) if pa.types.is_boolean(column.kind) else values
