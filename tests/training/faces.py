@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from training.data import VOTES, FaceSet
+from training.data.faces import VOTES, FaceSet
 
 COLUMNS = ("emotion", "pixels", "Usage")
 

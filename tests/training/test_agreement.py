@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from fer_batch.schema import EMOTIONS
-from training.agreement import EMOTION_OF, Majority, agreement
-from training.data import VOTES
-from training.metrics import wilson
+from training.data.faces import VOTES
+from training.evaluation.agreement import EMOTION_OF, Majority, agreement
+from training.evaluation.metrics import wilson
 
 
 def votes(**counts: int) -> np.ndarray:

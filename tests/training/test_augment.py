@@ -12,9 +12,9 @@ import pytest
 
 from fer_batch.align import crop_face
 from tests.training.faces import pictures
-from training.augment import EpochStream, augment, epoch_order, resize
-from training.landmarks import alignments
-from training.recipe import Augmentation
+from training.data.landmarks import alignments
+from training.fit.augment import EpochStream, augment, epoch_order, resize
+from training.fit.recipe import Augmentation
 
 FACE = np.array([[0.32, 0.39], [0.68, 0.39], [0.5, 0.6], [0.36, 0.76], [0.64, 0.76]], np.float32)
 """A symmetric template."""

@@ -9,8 +9,8 @@ import pytest
 
 from fer_batch.architecture import Architecture
 from fer_batch.schema import EMOTIONS
-from training.card import Origin, model_card, network_in_words, provenance, rare_calls
-from training.evaluate import Evaluation
+from training.evaluation.evaluate import Evaluation
+from training.export.card import Origin, model_card, network_in_words, provenance, rare_calls
 
 ORIGIN = Origin(
     name="little", title="A little model", data="FER2013", pictures=100, blank=2, votes=True, images_seen=400, hours=0.5

@@ -21,7 +21,7 @@ from fer_batch.schema import EMOTIONS
 from tests.tiny import write_tiny_bundle
 from tests.training.faces import pictures, rows, write_csv, write_votes
 from training.commands import evaluate, train
-from training.evaluate import predict
+from training.evaluation.evaluate import predict
 
 app = typer.Typer()
 app.command()(train)
@@ -42,7 +42,7 @@ def _few_faces_suffice(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tiny pictures have no faces in them, so their template is given."""
     from tests.tiny import TEMPLATE
 
-    monkeypatch.setattr("training.template.landmark_template", lambda *_, **__: TEMPLATE)
+    monkeypatch.setattr("training.data.template.landmark_template", lambda *_, **__: TEMPLATE)
 
 
 def test_train_then_evaluate(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_the_transfer_preset_from_a_file_of_weights(tmp_path: Path, monkeypatch:
     data = write_csv(tmp_path / "fer2013.csv", rows("Training", 32) + rows("PublicTest", 14, seed=1))
     first = build_network(Architecture(), input_size=32, mean=117.4, scale=1.0)
     before = {name: weight.numpy() for name, weight in named_weights(first).items()}
-    monkeypatch.setattr("training.start._keras_weights", lambda _: before)
+    monkeypatch.setattr("training.fit.start._keras_weights", lambda _: before)
     out = tmp_path / "model"
     invoke(
         "train", data, "--out", out, "--preset", "transfer", "--epochs", 2, "--input-size", 32, "--batch", 16,

@@ -10,9 +10,9 @@ import pytest
 
 from fer_batch.errors import StoppedError
 from tests.training.faces import pictures, row, rows, write_csv, write_votes
-from training.data import DataError, FaceSet, read_fer2013, split_named
-from training.data_report import DataReport
-from training.votes import find_votes
+from training.data.faces import DataError, FaceSet, read_fer2013, split_named
+from training.data.report import DataReport
+from training.data.votes import find_votes
 
 
 @pytest.mark.parametrize("name", ["fer2013.csv", "fer2013.csv.gz"])
@@ -144,7 +144,7 @@ def test_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def parse(_: Path) -> None:
         raise AssertionError("parsed again")
 
-    monkeypatch.setattr("training.data.parse_csv", parse)
+    monkeypatch.setattr("training.data.faces.parse_csv", parse)
     again = read_fer2013(path, cache=tmp_path / "cache")
     for splits in (first, again):
         for name, faces in plain.items():

@@ -9,8 +9,8 @@ import pytest
 
 from fer_batch.schema import EMOTIONS
 from tests.training.faces import pictures
-from training.data import FaceSet
-from training.data_report import DataReport, Leak
+from training.data.faces import FaceSet
+from training.data.report import DataReport, Leak
 
 BLANK = -1
 

@@ -11,8 +11,8 @@ import dataclasses, json
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-import training.train
-training.train.strategy = lambda: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+import training.fit.train
+training.fit.train.strategy = lambda: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 import numpy as np
 from fer_batch.errors import RefusedError
 from tests.training.faces import pictures
@@ -21,7 +21,7 @@ from tests.training.test_train import RECIPE, SMALL
 stage = dataclasses.replace(SMALL, epochs=6, peak=5e-3)
 recipe = dataclasses.replace(RECIPE, stages=(stage,))
 records = []
-trainer = training.train.Trainer(recipe, pictures(320), pictures(35, seed=1))
+trainer = training.fit.train.Trainer(recipe, pictures(320), pictures(35, seed=1))
 trainer.run(report=records.append)
 live = trainer._live
 apart = [
@@ -30,7 +30,7 @@ apart = [
 ]
 odd = dataclasses.replace(recipe, stages=(dataclasses.replace(stage, batch=15),))
 try:
-    training.train.Trainer(odd, pictures(320), pictures(35, seed=1)).run()
+    training.fit.train.Trainer(odd, pictures(320), pictures(35, seed=1)).run()
     refused = ""
 except RefusedError as error:
     refused = str(error)

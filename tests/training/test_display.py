@@ -7,10 +7,10 @@ import io
 
 from rich.console import Console
 
-from training.display import TrainingDisplay
-from training.history import EpochRecord
-from training.presets import SHALLOW
-from training.recipe import Recipe, Stage
+from training.fit.display import TrainingDisplay
+from training.fit.history import EpochRecord
+from training.fit.presets import SHALLOW
+from training.fit.recipe import Recipe, Stage
 
 RECIPE = Recipe(stages=(Stage(SHALLOW, 40, epochs=2, peak=1, final=1), Stage(SHALLOW, 80, epochs=3, peak=1, final=1)))
 

@@ -19,12 +19,12 @@ from fer_batch.score import Scorer
 from tests.browser import LAPTOP, PHONE, check_page, opened
 from tests.tiny import write_tiny_bundle
 from tests.training.faces import pictures, rows, write_csv, write_votes
-from training.augment import resize
 from training.commands import evaluate
-from training.curves import curves, find_history
-from training.data import VOTES
-from training.evaluate import predict, score, views
-from training.evaluation_page import worst_mistakes
+from training.data.faces import VOTES
+from training.evaluation.curves import curves, find_history
+from training.evaluation.evaluate import predict, score, views
+from training.evaluation.page import worst_mistakes
+from training.fit.augment import resize
 
 app = typer.Typer()
 app.command()(evaluate)
@@ -157,7 +157,7 @@ def history(path: Path) -> Path:
 
 
 def test_worst_mistakes_come_first() -> None:
-    from training.evaluate import Evaluation
+    from training.evaluation.evaluate import Evaluation
 
     faces = pictures(7)
     probabilities = np.full((7, 7), 0.02)
@@ -198,8 +198,8 @@ def test_names_are_escaped(page: Path) -> None:
 def test_file_names_are_escaped(tmp_path: Path, tiny: ModelBundle) -> None:
     from dataclasses import replace
 
-    from training.evaluate import Evaluation
-    from training.evaluation_page import write_evaluation_page
+    from training.evaluation.evaluate import Evaluation
+    from training.evaluation.page import write_evaluation_page
 
     faces = replace(pictures(7), names=tuple(f"train/{HOSTILE}{index}.jpg" for index in range(7)))
     evaluation = Evaluation.of(np.roll(np.eye(7), 1, axis=1), faces.labels)

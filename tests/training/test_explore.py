@@ -22,8 +22,8 @@ from fer_batch.palette import COLOURS
 from fer_batch.schema import EMOTIONS
 from tests.browser import LAPTOP, PHONE, check_page, opened
 from tests.training.faces import pictures, row, rows, write_csv, write_picture, write_votes
-from training.data import VOTES, FaceSet, read_fer2013
-from training.explore import class_votes, distribution, explore, mean_faces, samples, votes_figure
+from training.data.explore import class_votes, distribution, explore, mean_faces, samples, votes_figure
+from training.data.faces import VOTES, FaceSet, read_fer2013
 
 HOSTILE = (
     "\"><img src=x onerror='alert(1)'>.png",

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.training.faces import pictures, write_picture, write_votes
-from training.data import DataError, read_fer2013
+from training.data.faces import DataError, read_fer2013
 
 FACES = pictures(10)
 
@@ -161,7 +161,7 @@ def test_hostile_names_survive_the_cache(tmp_path: Path, monkeypatch: pytest.Mon
     def parse(*_: object) -> None:
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr("training.folder_form.parse_folder", parse)
+    monkeypatch.setattr("training.data.folder_form.parse_folder", parse)
     again = read_fer2013(root, cache=tmp_path / "cache")["Training"]
     assert first.names == again.names == read
     assert isinstance(again.images, np.memmap)

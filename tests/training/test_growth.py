@@ -9,7 +9,7 @@ import pytest
 
 from fer_batch.architecture import Architecture
 from fer_batch.network import build_network, named_weights
-from training.growth import grow
+from training.fit.growth import grow
 
 
 def _network(depths: tuple[int, int, int, int], **options: Any) -> Any:

@@ -16,8 +16,8 @@ from fer_batch.config import Detection
 from fer_batch.detect import Face, FaceDetector, check_detector
 from jobs.samples import portrait
 from tests.training.faces import pictures
-from training.data import FaceSet
-from training.in_video import HEIGHT, SCENE_FRAMES, WIDTH, InVideo, Pasted, in_video, match, write_video
+from training.data.faces import FaceSet
+from training.evaluation.in_video import HEIGHT, SCENE_FRAMES, WIDTH, InVideo, Pasted, in_video, match, write_video
 
 
 def decoded(path: Path) -> list[npt.NDArray[np.uint8]]:
@@ -97,7 +97,7 @@ def test_real_faces_come_back_from_the_video_and_noise_does_not(
             sure: npt.NDArray[np.float32] = np.eye(7, dtype=np.float32)[nearest]
             return sure
 
-    monkeypatch.setattr("training.in_video.Scorer", Recognises)
+    monkeypatch.setattr("training.evaluation.in_video.Scorer", Recognises)
     (result,) = in_video(tiny, faces, np.eye(7, dtype=np.float32), sides=[224], seed=1)
     assert result.found.tolist() == [True] * 4 + [False] * 3
     assert result.video[:4].argmax(axis=1).tolist() == [0, 1, 2, 3]

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import pytest
 
 from fer_batch.bundle import ModelBundle
-from training import landmarks as module
-from training.landmarks import alignments, find_landmarks
-from training.template import landmark_template
+from training.data import landmarks as module
+from training.data.landmarks import alignments, find_landmarks
+from training.data.template import landmark_template
 
 FACE = np.array([[0.32, 0.39], [0.68, 0.39], [0.5, 0.6], [0.36, 0.76], [0.64, 0.76]], np.float32)
 """A symmetric template."""
@@ -37,7 +37,7 @@ def test_landmarks_of_real_pictures(real: npt.NDArray[np.uint8], monkeypatch: py
     right_eye, left_eye, nose, right_mouth, left_mouth = np.nanmedian(found, axis=0)
     assert right_eye[0] < right_mouth[0] < nose[0] < left_mouth[0] < left_eye[0]
     assert right_eye[1] < nose[1] < right_mouth[1]
-    monkeypatch.setattr("training.template.FACES_NEEDED", 20)
+    monkeypatch.setattr("training.data.template.FACES_NEEDED", 20)
     template = landmark_template(found)
     np.testing.assert_allclose(template, ModelBundle.load().template, atol=0.04)
     # In the mirror image the same points are found, mirrored: both looks went into the answer.

@@ -13,8 +13,8 @@ keras = load_keras()
 
 import tensorflow as tf  # noqa: E402 - after its start-up messages were turned aside
 
-from training.layers import FusedBatchNormalization, MatrixConv2D  # noqa: E402
-from training.optimiser import AdamW, MovingAverage  # noqa: E402
+from training.fit.layers import FusedBatchNormalization, MatrixConv2D  # noqa: E402
+from training.fit.optimiser import AdamW, MovingAverage  # noqa: E402
 
 
 def _gradients(layer: Any, pixels: Any, **options: Any) -> tuple[Any, list[Any]]:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import sklearn.metrics
 
-from training import metrics
-from training.evaluate import Evaluation
-from training.metrics import (
+from training.evaluation import metrics
+from training.evaluation.evaluate import Evaluation
+from training.evaluation.metrics import (
     Reliability,
     calibration_interval,
     chance_calibration_error,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.mixup import mix
+from training.fit.mixup import mix
 
 LEVELS = np.array([0, 40, 80, 120, 160, 200, 240], np.uint8)
 IMAGES = np.repeat(LEVELS, 16).reshape(7, 4, 4, 1)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.optimiser import ADAM_SIZE, AdamW, Muon, Optimiser, orthogonal
+from training.fit.optimiser import ADAM_SIZE, AdamW, Muon, Optimiser, orthogonal
 
 
 class Weight:

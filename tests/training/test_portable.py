@@ -20,11 +20,11 @@ from fer_batch.schema import EMOTIONS
 from fer_batch.score import Scorer, scoring_network
 from tests.tiny import TEMPLATE
 from tests.training.faces import pictures, rows, write_csv
-from training.augment import resize
 from training.commands import export_model as command
-from training.data import FaceSet
-from training.portable import export_model
-from training.quantise import CALIBRATION, Int8Scorer, calibration_faces
+from training.data.faces import FaceSet
+from training.export.portable import export_model
+from training.export.quantise import CALIBRATION, Int8Scorer, calibration_faces
+from training.fit.augment import resize
 
 KERAS_TOLERANCE = 1e-4
 INT8_TOLERANCE = 0.1  # of a probability at most, a fifth of it on average

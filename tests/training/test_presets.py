@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from fer_batch.errors import RefusedError
-from training.presets import COMPACT, PRESETS, SCRATCH, TRANSFER, adapted
+from training.fit.presets import COMPACT, PRESETS, SCRATCH, TRANSFER, adapted
 
 
 def test_transfer_is_the_sources_recipe() -> None:

@@ -11,7 +11,7 @@ from fer_batch.architecture import Architecture
 from fer_batch.errors import BundleError, RefusedError
 from fer_batch.network import build_network, load_keras, named_weights
 from tests.tiny import write_tiny_bundle
-from training.start import IMAGENET_FILE, IMAGENET_MEANS, adjust_means, load_start
+from training.fit.start import IMAGENET_FILE, IMAGENET_MEANS, adjust_means, load_start
 
 
 def test_none() -> None:

@@ -18,13 +18,13 @@ from fer_batch.errors import RefusedError
 from fer_batch.network import build_network, named_weights
 from tests.tiny import TEMPLATE
 from tests.training.faces import pictures
-from training import checkpoint
-from training.augment import resize
-from training.data import FaceSet
-from training.history import EpochRecord
-from training.presets import SCRATCH
-from training.recipe import Augmentation, Recipe, Stage, learning_rate, spread_epochs
-from training.train import Trainer, class_weights
+from training.data.faces import FaceSet
+from training.fit import checkpoint
+from training.fit.augment import resize
+from training.fit.history import EpochRecord
+from training.fit.presets import SCRATCH
+from training.fit.recipe import Augmentation, Recipe, Stage, learning_rate, spread_epochs
+from training.fit.train import Trainer, class_weights
 
 SMALL = Stage(depths=(1, 1, 1, 1), input_size=32, epochs=2, peak=3e-3, final=1e-3, warmup_steps=4, batch=16)
 

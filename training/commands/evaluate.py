@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from fer_batch.bundle import ModelBundle
-    from training.data import FaceSet
-    from training.evaluate import Evaluation
+    from training.data.faces import FaceSet
+    from training.evaluation.evaluate import Evaluation
 
 
 def evaluate(
@@ -59,8 +59,8 @@ def evaluate(
 ) -> None:
     """Score a model on labelled pictures: accuracy, F1, calibration, each class; all with 95 % intervals."""
     from fer_batch.bundle import ModelBundle
-    from training.data import read_fer2013, split_named
-    from training.votes import find_votes
+    from training.data.faces import read_fer2013, split_named
+    from training.data.votes import find_votes
 
     if history is not None and page is None:
         raise RefusedError("--history is drawn on the page; add --page FILE.html")
@@ -76,16 +76,16 @@ def evaluate(
         calibration = splits[TRAINING]
     curves = None
     if page is not None:
-        from training.curves import find_history
+        from training.evaluation.curves import find_history
 
         curves = find_history(bundle, history)
     evaluation, told = _evaluated(bundle, pictures, split, tta, calibration, threads)
     if in_video:
-        from training.in_video import in_video as watch
+        from training.evaluation.in_video import in_video as watch
 
         told["in_video"] = [each.figures() for each in watch(bundle, pictures, evaluation.probabilities)]
     if page is not None:
-        from training.evaluation_page import write_evaluation_page
+        from training.evaluation.page import write_evaluation_page
 
         write_evaluation_page(page, evaluation, told, pictures, curves)
     if as_json:
@@ -100,19 +100,19 @@ def _evaluated(
     bundle: ModelBundle, pictures: FaceSet, split: str, tta: Any, calibration: FaceSet | None, threads: int | None
 ) -> tuple[Evaluation, dict[str, Any]]:
     """The evaluation, and all that is told of it, as JSON can hold it."""
-    from training.evaluate import evaluate as score
+    from training.evaluation.evaluate import evaluate as score
 
     extra: dict[str, Any] = {}
     if calibration is None:
         evaluation = score(bundle, pictures, threads=threads, tta=tta)
     else:
-        from training.precision import compare
+        from training.evaluation.precision import compare
 
         comparison = compare(bundle, pictures, calibration, threads=threads, tta=tta)
         evaluation = comparison.plain
         extra["int8"] = comparison.figures()
     if pictures.votes is not None:
-        from training.agreement import agreement
+        from training.evaluation.agreement import agreement
 
         extra["ferplus"] = agreement(evaluation.probabilities, evaluation.labels, pictures.votes)
     named = {"model": bundle.name, "sha256": bundle.sha256, "labelling": bundle.labelling, "split": split, "tta": tta}

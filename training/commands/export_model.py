@@ -30,8 +30,8 @@ def export_model(
     probabilities. FILE.json beside it names labels, template and limits.
     """
     from fer_batch.bundle import ModelBundle
-    from training.portable import check_target
-    from training.portable import export_model as export
+    from training.export.portable import check_target
+    from training.export.portable import export_model as export
 
     check_target(out, overwrite=overwrite)
     bundle = ModelBundle.load(model)
@@ -39,7 +39,7 @@ def export_model(
     if out.suffix == ".tflite":
         if data is None:
             raise RefusedError(f"{out}: int8 is calibrated on training faces; give FER2013 by --data")
-        from training.data import read_fer2013, split_named
+        from training.data.faces import read_fer2013, split_named
 
         training = split_named(read_fer2013(data), TRAINING, data)
     for path in export(bundle, out, training=training, overwrite=overwrite):

@@ -15,8 +15,8 @@ from training.commands.options import TRAINING, VALIDATION
 
 if TYPE_CHECKING:
     from fer_batch.bundle import ModelBundle
-    from training.data import FaceSet
-    from training.recipe import Recipe
+    from training.data.faces import FaceSet
+    from training.fit.recipe import Recipe
 
 
 def train(
@@ -106,7 +106,7 @@ def train(
 
     Takes hours without a GPU. It may be stopped at any time: the same command goes on from the last epoch.
     """
-    from training.presets import adapted
+    from training.fit.presets import adapted
 
     recipe = adapted(
         preset,
@@ -124,8 +124,8 @@ def train(
         raise RefusedError(f"--out {out} exists already; name another folder or add --overwrite")
 
     from fer_batch.bundle import ModelBundle
-    from training.data import read_fer2013, split_named
-    from training.votes import find_votes
+    from training.data.faces import read_fer2013, split_named
+    from training.data.votes import find_votes
 
     teachers = [ModelBundle.load(each) for each in teacher or ()]
     splits = read_fer2013(data, ferplus=ferplus or find_votes(data), cache=checkpoints / "cache")
@@ -138,12 +138,12 @@ def train(
 
 def _describe(splits: Mapping[str, FaceSet], data: Path, page: Path | None) -> None:
     """Says what the data are, on a page too where one is asked for."""
-    from training.data_report import DataReport
+    from training.data.report import DataReport
 
     if page is None:
         report = DataReport.of(splits, str(data))
     else:
-        from training.explore import explore as write
+        from training.data.explore import explore as write
 
         report = write(splits, page, source=str(data))
     for line in report.lines():
@@ -170,14 +170,14 @@ def _run(
     from fer_batch.network import load_keras
 
     load_keras()  # before anything else imports TensorFlow, so that its messages stay off the screen
-    from training.card import Origin
-    from training.data import SIDE
-    from training.display import TrainingDisplay
-    from training.export import export_bundle
-    from training.landmarks import alignments, find_landmarks
-    from training.start import load_start
-    from training.template import landmark_template
-    from training.train import Trainer
+    from training.data.faces import SIDE
+    from training.data.landmarks import alignments, find_landmarks
+    from training.data.template import landmark_template
+    from training.export.bundle import export_bundle
+    from training.export.card import Origin
+    from training.fit.display import TrainingDisplay
+    from training.fit.start import load_start
+    from training.fit.train import Trainer
 
     start = load_start(recipe.weights, mean=recipe.mean)
     recipe = replace(recipe, weights=start.name, teachers=tuple(bundle.name for bundle in teachers))

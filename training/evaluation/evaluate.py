@@ -13,9 +13,8 @@ import numpy.typing as npt
 from fer_batch.bundle import ModelBundle
 from fer_batch.schema import EMOTIONS
 from fer_batch.score import Scorer
-from training.augment import resize
-from training.data import FaceSet
-from training.metrics import (
+from training.data.faces import FaceSet
+from training.evaluation.metrics import (
     Counts,
     Interval,
     calibration_interval,
@@ -32,6 +31,7 @@ from training.metrics import (
     top_hits,
     wilson,
 )
+from training.fit.augment import resize
 
 BATCH: Final = 64
 """Pictures scored at once."""
@@ -123,8 +123,8 @@ class Evaluation:
 
         A key that ends in ``_95`` holds the 95 % interval of the figure before it: Wilson's for accuracy, top-2,
         recall, precision and (by way of a share) F1, a bootstrap for macro F1, and
-        :func:`training.metrics.calibration_interval` for the calibration errors. ``ece_chance`` is what a perfectly
-        calibrated model would show on so many pictures.
+        :func:`training.evaluation.metrics.calibration_interval` for the calibration errors. ``ece_chance`` is what a
+        perfectly calibrated model would show on so many pictures.
         """
         top2 = top_hits(self.probabilities, self.labels, 2)
         judged = self.cross_fitted

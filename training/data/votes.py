@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from training.csv_form import csv_rows
-from training.fer2013 import SPLITS, VOTES, DataError
+from training.data.csv_form import csv_rows
+from training.data.fer2013 import SPLITS, VOTES, DataError
 
 FILE: Final = "fer2013new.csv"
 """What FER+ calls its file."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from fer_batch.errors import RefusedError
-from training.recipe import Augmentation, Recipe, Stage, spread_epochs
+from training.fit.recipe import Augmentation, Recipe, Stage, spread_epochs
 
 SHALLOW: Final = (1, 1, 1, 1)
 MIDDLE: Final = (2, 2, 2, 2)
@@ -43,7 +43,7 @@ TRANSFER: Final = Recipe(
     # had. In layers that do not learn, BatchNormalization keeps ImageNet's statistics, in training too: batches of
     # faces must not wash them out. In the layers that learn, it learns and follows the batches.
     weights="imagenet",
-    mean=117.4,  # mean of the three channel means that the weights were made with; see training.start
+    mean=117.4,  # mean of the three channel means that the weights were made with; see training.fit.start
     scale=1.0,
     head_units=256,
     dropout=0.5,

@@ -12,9 +12,9 @@ import numpy as np
 
 from fer_batch.architecture import Architecture, weight_shapes
 from fer_batch.schema import EMOTIONS
-from training.metrics import RESAMPLES, TAILS, Interval
+from training.evaluation.metrics import RESAMPLES, TAILS, Interval
 
-TEMPLATE: Final = Path(__file__).parent / "templates" / "card.md"
+TEMPLATE: Final = Path(__file__).parent.parent / "templates" / "card.md"
 
 LIMITS: Final = (
     "It rates apparent expression. What a person feels cannot be read from it.",
@@ -123,8 +123,8 @@ def model_card(origin: Origin, architecture: Architecture, input_size: int, figu
         origin: how the model came to be.
         architecture: its network.
         input_size: side of its crops in pixels.
-        figures: of :meth:`training.evaluate.Evaluation.figures`, with ``split``, the name of what was scored; and with
-            ``ferplus`` and ``int8`` where they were measured.
+        figures: of :meth:`training.evaluation.evaluate.Evaluation.figures`, with ``split``, the name of what was
+            scored; and with ``ferplus`` and ``int8`` where they were measured.
     """
     import jinja2
 

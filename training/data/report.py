@@ -10,8 +10,8 @@ import numpy as np
 
 from fer_batch.page import counted, number
 from fer_batch.schema import EMOTIONS
-from training.data import FaceSet
-from training.fer2013 import KNOWN_SIZES, SPLITS
+from training.data.faces import FaceSet
+from training.data.fer2013 import KNOWN_SIZES, SPLITS
 
 
 @dataclass(frozen=True)

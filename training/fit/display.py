@@ -7,8 +7,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from training.history import EpochRecord
-from training.recipe import Recipe, Stage
+from training.fit.history import EpochRecord
+from training.fit.recipe import Recipe, Stage
 
 
 class TrainingDisplay:

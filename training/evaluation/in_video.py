@@ -27,8 +27,8 @@ from fer_batch.plan import whole
 from fer_batch.probe import probe
 from fer_batch.process import CropSpec, RunContext, Seconds, process_segments
 from fer_batch.score import Scorer
-from training.data import FaceSet
-from training.metrics import paired_difference, wilson
+from training.data.faces import FaceSet
+from training.evaluation.metrics import paired_difference, wilson
 
 Frame = npt.NDArray[np.uint8]
 
@@ -133,7 +133,8 @@ def in_video(
     Args:
         bundle: the model.
         faces: the pictures.
-        plain: (N, 7), the model's probabilities for the plain pictures, see :func:`training.evaluate.predict`.
+        plain: (N, 7), the model's probabilities for the plain pictures, from
+            :func:`training.evaluation.evaluate.predict`.
         sides: sizes to try, in pixels.
         seed: of the frames' arrangement.
         threads: TensorFlow's threads; all cores by default.

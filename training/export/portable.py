@@ -20,8 +20,8 @@ from fer_batch.errors import RefusedError, StoppedError
 from fer_batch.network import build_network, load_keras, named_weights
 from fer_batch.schema import LANDMARKS
 from fer_batch.store import atomic_write, write_json
-from training.data import FaceSet
-from training.quantise import CALIBRATION, calibration_faces, quantise, quiet
+from training.data.faces import FaceSet
+from training.export.quantise import CALIBRATION, calibration_faces, quantise, quiet
 
 if TYPE_CHECKING:
     import keras

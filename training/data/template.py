@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from training.landmarks import MIRRORED
+from training.data.landmarks import MIRRORED
 
 FACES_NEEDED: Final = 50
 """Fewer faces than this do not make a template."""
@@ -18,7 +18,7 @@ def landmark_template(landmarks: npt.NDArray[np.float32]) -> npt.NDArray[np.floa
 
     Args:
         landmarks: (N, 5, 2) as fractions of the picture's side, NaN where there is no face; see
-            :func:`training.landmarks.find_landmarks`.
+            :func:`training.data.landmarks.find_landmarks`.
 
     Returns:
         (5, 2) float32, x and y as fractions of the crop's side, in the order of ``LANDMARKS``.

@@ -17,16 +17,16 @@ import tensorflow as tf
 from fer_batch.bundle import ModelBundle
 from fer_batch.errors import RefusedError
 from fer_batch.schema import EMOTIONS
-from training import checkpoint
-from training.augment import EpochStream
-from training.data import VOTES, FaceSet
-from training.growth import Weights
-from training.history import EpochRecord, write_history
-from training.metrics import log_loss
-from training.mixup import mix
-from training.recipe import Recipe, learning_rate
-from training.stage import FERPLUS, StageRun, part
-from training.teachers import Teachers
+from training.data.faces import VOTES, FaceSet
+from training.evaluation.metrics import log_loss
+from training.fit import checkpoint
+from training.fit.augment import EpochStream
+from training.fit.growth import Weights
+from training.fit.history import EpochRecord, write_history
+from training.fit.mixup import mix
+from training.fit.recipe import Recipe, learning_rate
+from training.fit.stage import FERPLUS, StageRun, part
+from training.fit.teachers import Teachers
 
 Step = Callable[[int, int], None]
 """Told after every step: steps done in the epoch, and steps it has."""

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_batch.schema import EMOTIONS
-from training.fer2013 import SIDE, SPLITS, DataError, Parsed
+from training.data.fer2013 import SIDE, SPLITS, DataError, Parsed
 
 
 def parse_csv(path: Path) -> Parsed:

@@ -53,7 +53,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A whole run: every hyperparameter there is. :mod:`training.presets` has the ones to start from."""
+    """A whole run: every hyperparameter there is. :mod:`training.fit.presets` has the ones to start from."""
 
     stages: tuple[Stage, ...]
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -68,7 +68,7 @@ class Recipe:
     weights: str = "none"  # what the first stage begins with: none, imagenet, or the sha256 of what was given
     teachers: tuple[str, ...] = ()  # names of the models whose answers are learnt beside the labels
     teacher_temperature: float = 2.0  # softens both answers before they are compared (Hinton et al. 2015)
-    optimiser: str = "muon"  # or adamw; see training.optimiser
+    optimiser: str = "muon"  # or adamw; see training.fit.optimiser
     momentum: float = 0.95  # of Muon
     weight_decay: float = 0.03  # on kernels alone, not on gains and offsets
     beta1: float = 0.9  # of AdamW, which Muon uses for what is no convolution

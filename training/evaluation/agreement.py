@@ -10,8 +10,8 @@ import numpy.typing as npt
 import scipy.special
 
 from fer_batch.schema import EMOTIONS
-from training.data import VOTES
-from training.metrics import Interval, mean_interval, wilson
+from training.data.faces import VOTES
+from training.evaluation.metrics import Interval, mean_interval, wilson
 
 EMOTION_OF: Final = {
     "anger": "angry",

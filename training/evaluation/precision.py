@@ -10,11 +10,11 @@ import numpy as np
 
 from fer_batch.bundle import ModelBundle
 from fer_batch.score import Scorer
-from training.data import FaceSet
-from training.evaluate import BATCH, Evaluation, Tta, rounded, score
-from training.metrics import paired_difference, wilson
-from training.portable import probability_network
-from training.quantise import Int8Scorer, calibration_faces, quantise
+from training.data.faces import FaceSet
+from training.evaluation.evaluate import BATCH, Evaluation, Tta, rounded, score
+from training.evaluation.metrics import paired_difference, wilson
+from training.export.portable import probability_network
+from training.export.quantise import Int8Scorer, calibration_faces, quantise
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,11 +13,11 @@ import numpy.typing as npt
 from fer_batch.page import GRID, INK, LAYOUT
 from fer_batch.palette import COLOURS
 from fer_batch.schema import EMOTIONS
-from training.agreement import EMOTION_OF, Majority
-from training.data import FaceSet
-from training.data_report import Copies, DataReport, SplitReport
-from training.fer2013 import VOTES
-from training.metrics import Interval, wilson
+from training.data.faces import FaceSet
+from training.data.fer2013 import VOTES
+from training.data.report import Copies, DataReport, SplitReport
+from training.evaluation.agreement import EMOTION_OF, Majority
+from training.evaluation.metrics import Interval, wilson
 from training.page import picture, write_page
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from training.recipe import Augmentation
+from training.fit.recipe import Augmentation
 
 Images = npt.NDArray[np.uint8]
 
@@ -42,8 +42,8 @@ def augment(
         how: ranges of the variation.
         rng: the only source of chance.
         alignments: (N, 2, 3), the map that lays each face at a template symmetric in x, see
-            :func:`training.landmarks.alignments`; NaN where there is none. It is applied to the share ``how.aligned``
-            of the pictures that have one.
+            :func:`training.data.landmarks.alignments`; NaN where there is none. It is applied to the share
+            ``how.aligned`` of the pictures that have one.
 
     Returns:
         (N, size, size, 1) uint8.

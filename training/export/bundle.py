@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 from fer_batch.architecture import Architecture
 from fer_batch.bundle import ModelBundle, write_bundle
-from training.agreement import agreement
-from training.card import Origin, model_card, provenance
-from training.data import FaceSet
-from training.evaluate import Evaluation, predict
-from training.metrics import fit_temperature, softmax
-from training.recipe import Recipe
+from training.data.faces import FaceSet
+from training.evaluation.agreement import agreement
+from training.evaluation.evaluate import Evaluation, predict
+from training.evaluation.metrics import fit_temperature, softmax
+from training.export.card import Origin, model_card, provenance
+from training.fit.recipe import Recipe
 
 
 def export_bundle(
@@ -45,7 +45,7 @@ def export_bundle(
         recipe: how they were trained.
         input_size: side of the crops the model shall take, in pixels.
         validation: labelled pictures that were not trained on.
-        template: (5, 2), from :func:`training.template.landmark_template`.
+        template: (5, 2), from :func:`training.data.template.landmark_template`.
         origin: what the card tells about the training.
         architecture: of the weights; the recipe's last stage by default.
         training: what was trained on; the figures then say how the model does on pictures that are not in it too.

@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_batch.network import load_keras
-from training.augment import resize
-from training.data import FaceSet
+from training.data.faces import FaceSet
+from training.fit.augment import resize
 
 if TYPE_CHECKING:
     import keras

@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from fer_batch.errors import StoppedError
 from fer_batch.store import atomic_write
-from training.csv_form import parse_csv
-from training.fer2013 import KNOWN_SIZES, SIDE, SPLITS, VOTES, DataError, Parsed
-from training.votes import read_votes, votes_of
+from training.data.csv_form import parse_csv
+from training.data.fer2013 import KNOWN_SIZES, SIDE, SPLITS, VOTES, DataError, Parsed
+from training.data.votes import read_votes, votes_of
 
 __all__ = ["KNOWN_SIZES", "SIDE", "SPLITS", "VOTES", "DataError", "FaceSet", "read_fer2013", "split_named"]
 
@@ -42,7 +42,7 @@ class FaceSet:
         names: N file names below the data's folder; None where the pictures are rows of one file.
         note: what one should know about where the pictures come from.
         alignments: (N, 2, 3), the map that lays each face at the crop template, NaN where there is none; see
-            :func:`training.landmarks.alignments`. None where nobody looked.
+            :func:`training.data.landmarks.alignments`. None where nobody looked.
     """
 
     images: npt.NDArray[np.uint8]
@@ -99,7 +99,7 @@ def read_fer2013(path: Path, *, ferplus: Path | None = None, cache: Path | None 
     Args:
         path: ``fer2013.csv`` or ``icml_face_data.csv``, plain or .gz: columns emotion, pixels and Usage in any order,
             spaces around their names allowed; or a folder with ``train/angry/*.jpg`` and so on, see
-            :mod:`training.folder_form`. It may hold some of the splits only.
+            :mod:`training.data.folder_form`. It may hold some of the splits only.
         ferplus: ``fer2013new.csv`` with the votes for the rows of a CSV, in the same order within each split.
         cache: folder that keeps the parsed pictures, found again by the data's content; made if need be.
 
@@ -153,7 +153,7 @@ def _read_csv(path: Path, cache: Path | None) -> Parsed:
 
 
 def _read_folder(path: Path, cache: Path | None) -> Parsed:
-    from training.folder_form import list_folder, parse_folder
+    from training.data.folder_form import list_folder, parse_folder
 
     files, notes = list_folder(path)
     contents = []

@@ -12,13 +12,13 @@ import tensorflow as tf
 
 from fer_batch.architecture import LOGITS
 from fer_batch.network import build_network, named_weights
-from training.augment import resize
-from training.data import VOTES
-from training.growth import Weights, grow
-from training.layers import FusedBatchNormalization, MatrixConv2D
-from training.optimiser import AdamW, MovingAverage, Muon, Optimiser
-from training.recipe import Recipe
-from training.teachers import Teachers
+from training.data.faces import VOTES
+from training.fit.augment import resize
+from training.fit.growth import Weights, grow
+from training.fit.layers import FusedBatchNormalization, MatrixConv2D
+from training.fit.optimiser import AdamW, MovingAverage, Muon, Optimiser
+from training.fit.recipe import Recipe
+from training.fit.teachers import Teachers
 
 Floats = npt.NDArray[np.float32]
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from fer_batch.page import GRID, INK, LAYOUT
 from fer_batch.schema import EMOTIONS
-from training.curves import curves
-from training.data import VOTES, FaceSet
-from training.evaluate import Evaluation
-from training.metrics import ECE_BINS, Reliability, wilson
+from training.data.faces import VOTES, FaceSet
+from training.evaluation.curves import curves
+from training.evaluation.evaluate import Evaluation
+from training.evaluation.metrics import ECE_BINS, Reliability, wilson
 from training.page import picture, write_page
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def write_evaluation_page(
         evaluation: of the pictures.
         told: its figures with what was added to them, as ``fer-batch evaluate --json`` prints them.
         pictures: the split that was scored, in the order of the evaluation.
-        history: from :func:`training.curves.find_history`; None leaves the curves out.
+        history: from :func:`training.evaluation.curves.find_history`; None leaves the curves out.
 
     Raises:
         StoppedError: the page cannot be written.
