@@ -23,7 +23,7 @@ def predict(
     model: Annotated[
         Path | None,
         typer.Option(
-            help="Name of a model that ships (resnet50, compact) or a bundle's folder.", show_default="resnet50"
+            help="Name of a model that ships (compact, resnet50) or a bundle's folder.", show_default="compact"
         ),
     ] = None,
     detector_model: Annotated[

@@ -15,7 +15,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from fer_batch.architecture import Architecture, weight_shapes
-from fer_batch.bundle import CARD, DESCRIPTION, WEIGHTS, ModelBundle, write_bundle
+from fer_batch.bundle import CARD, DESCRIPTION, WEIGHTS, ModelBundle, shipped, write_bundle
 from fer_batch.errors import BundleError
 from fer_batch.schema import EMOTIONS
 from tests.tiny import ARCHITECTURE, TEMPLATE, write_tiny_bundle
@@ -210,9 +210,18 @@ def test_a_bundle_that_would_be_refused_is_not_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_shipped_bundle_is_sound() -> None:
-    bundle = ModelBundle.load()
-    assert Architecture.from_options(bundle.architecture).depths == (3, 4, 6, 3)
+def test_the_default_is_the_most_accurate_of_the_models_that_ship() -> None:
+    accuracy = {name: ModelBundle.load(name).figures["accuracy"] for name in shipped()}
+    assert ModelBundle.load().path.name == shipped()[0]
+    assert accuracy[shipped()[0]] == max(accuracy.values())
+
+
+@pytest.mark.parametrize(("name", "family"), [("resnet50", "resnet"), ("compact", "vgg")])
+def test_the_shipped_bundles_are_sound(name: str, family: str) -> None:
+    bundle = ModelBundle.load(name)
+    architecture = Architecture.from_options(bundle.architecture)
+    assert architecture.family == family
+    assert family == "vgg" or architecture.depths == (3, 4, 6, 3)
     figures = bundle.figures
     assert figures["split"] == "PublicTest"
     assert figures["n"] == sum(entry["n"] for entry in figures["classes"].values()) == 3589
