@@ -155,13 +155,16 @@ def make_cells(trials: Sequence[Trial], samples: Mapping[int, Samples], settings
     mine = [samples[trial.row] for trial in kept]
     longest = max(trial.end_ms - trial.start_ms for trial in kept)
     step = step_ms(mine, longest)
-    of_stimulus: dict[str, list[Trial]] = defaultdict(list)
+    # In the order of the table, also where its first rows are excluded.
+    of_stimulus: dict[str, list[Trial]] = {trial.stimulus: [] for trial in trials}
     for trial in kept:
         of_stimulus[trial.stimulus].append(trial)
+    of_stimulus = {name: rows for name, rows in of_stimulus.items() if rows}
     lengths = {name: int(np.median([one.end_ms - one.start_ms for one in rows])) for name, rows in of_stimulus.items()}
     peak_ms = min(lengths.values()) // step * step
     people = tuple(sorted({trial.participant for trial in kept}))
-    conditions = tuple(dict.fromkeys(trial.condition or EVERYBODY for trial in kept))
+    there = {trial.condition or EVERYBODY for trial in kept}
+    conditions = tuple(name for name in dict.fromkeys(t.condition or EVERYBODY for t in trials) if name in there)
     number = {name: i for i, name in enumerate(people)}
     made = []
     for name, rows in of_stimulus.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from fer_batch.page import INK
 from reports.figures.axes import Figure, axis_time, grid, layout, pieces, time_axis
 from reports.groups.cells import CURVES, MEASURES
-from reports.groups.compare import Factor
+from reports.groups.compare import OTHERS, Factor
 from reports.groups.over_time import Curve
 
 COLOURS: Final = ("#2288CC", "#EE7733", "#009988", "#CC3311", "#7A8CA8", "#AA6FC5")
@@ -30,12 +31,18 @@ LABELS: Final = {
 }
 """What a reader calls the measures."""
 
-LONGEST_LABEL: Final = 32
+LINE: Final = 18
+"""Letters in a line of a label: a phone has room for no more."""
 
 
 def short(text: str) -> str:
-    """A name from a table as a label: not too long, and nothing in it is taken for markup."""
-    return html.escape(text if len(text) <= LONGEST_LABEL else text[: LONGEST_LABEL - 1] + "\u2026", quote=False)
+    """A name from a table as a label: two lines at most, and nothing in it is taken for markup."""
+    lines = textwrap.wrap(text, LINE, max_lines=2, placeholder="\u2026", break_on_hyphens=False)
+    return "<br>".join(html.escape(line, quote=False) for line in lines)
+
+
+def _pair(a: str, b: str) -> str:
+    return short(a) if b == OTHERS else f"{short(a)} \u2212<br>{short(b)}"
 
 
 def courses(found: Sequence[Curve], step_ms: int) -> Figure:
@@ -55,7 +62,7 @@ def gaps(found: Sequence[Curve], step_ms: int) -> Figure:
         drawn[key] = _lines(one, "difference", INK, "solid", step_ms, is_ink=True)
     extent = max(int(one.at_ms[-1]) for one in found) + step_ms
     first = {f"valence/{pairs.index(pairs[0])}": drawn[f"valence/{pairs.index(pairs[0])}"]}
-    made = _over_time(first | drawn, extent, dict.fromkeys(drawn, "difference in "))
+    made = _over_time(first | drawn, extent, dict.fromkeys(drawn, "Difference in "))
     made["layout"]["yaxis"] |= {"zeroline": True, "zerolinecolor": INK, "zerolinewidth": 1.5}
     return made
 
@@ -73,11 +80,11 @@ def _over_time(drawn: Mapping[str, list[dict[str, Any]]], extent: int, before: M
             hovermode="closest",
             margin={"l": 58, "r": 12, "t": 14, "b": 46},
             xaxis=time_axis(extent) | {"title": {"text": "Time from the start of the stimulus (m:ss)"}},
-            yaxis={**grid(), "title": {"text": title(keys[0]).capitalize()}, "autorange": True, "nticks": 6},
+            yaxis={**grid(), "title": {"text": title(keys[0])}, "autorange": True, "nticks": 6},
         ),
         "frames": [
             {"name": key, "traces": list(range(len(drawn[key]))), "data": [_changing(one) for one in drawn[key]],
-             "layout": {"yaxis.title.text": title(key)[:1].upper() + title(key)[1:]}}
+             "layout": {"yaxis.title.text": title(key)}}
             for key in keys
         ],
     }  # fmt: skip
@@ -94,6 +101,8 @@ def _traces(found: Sequence[Curve], names: Sequence[str], step_ms: int) -> list[
         if name in by_name:
             label = short(name) or "mean"
             made.append(_lines(by_name[name], label, COLOURS[i % 6], DASHES[i % 6], step_ms))
+    for bands in made if len(made) > 3 else []:
+        bands[0]["opacity"] = 0.5  # many bands over each other hide what is below
     # No group's band lies over another's line.
     return [traces[layer] for layer in range(3) for traces in made]
 
@@ -169,15 +178,15 @@ def forest(rows: Sequence[Mapping[str, Any]]) -> Figure:
     base = {"type": "scatter", "mode": "markers", "meta": "ink", "name": "effect",
             "marker": {"size": 9, "symbol": "square", "color": INK},
             "hovertemplate": "%{text}<extra></extra>"}  # fmt: skip
-    labels = [f"{short(a)} \u2212 {short(b)}" for a, b in pairs]
+    labels = [_pair(a, b) for a, b in pairs]
     return {
         "data": [base | drawn["valence"]],
         "layout": layout(
-            84 + 34 * len(pairs),
+            84 + 46 * len(pairs),
             hovermode="closest",
             margin={"l": 10, "r": 14, "t": 12, "b": 46},
-            xaxis={**grid(), "title": {"text": "Effect size, Hedges' g (0: no difference)"}, "zeroline": True,
-                   "zerolinecolor": INK, "zerolinewidth": 1.5, "fixedrange": True},
+            xaxis={**grid(), "title": {"text": "Hedges' g"}, "zeroline": True,
+                   "zerolinecolor": INK, "zerolinewidth": 1.5, "fixedrange": True, "nticks": 6, "tickangle": 0},
             yaxis={**grid(), "range": [len(pairs) - 0.5, -0.5], "tickvals": list(range(len(pairs))),
                    "ticktext": labels, "ticks": "", "fixedrange": True, "automargin": True},
         ),
@@ -219,7 +228,8 @@ def points(factor: Factor, rows: Sequence[Mapping[str, Any]]) -> Figure:
             90 + 46 * len(levels),
             hovermode="closest",
             margin={"l": 10, "r": 14, "t": 12, "b": 46},
-            xaxis={**grid(), "title": {"text": LABELS["valence"]}, "fixedrange": True, "nticks": 6, "autorange": True},
+            xaxis={**grid(), "title": {"text": LABELS["valence"]}, "fixedrange": True, "nticks": 6, "tickangle": 0,
+                   "autorange": True},
             yaxis={**grid(), "range": [len(levels) - 0.5, -0.5], "tickvals": list(range(len(levels))), "ticks": "",
                    "ticktext": [short(factor.levels[level]) for level in levels], "fixedrange": True,
                    "automargin": True, "showgrid": False},
@@ -249,7 +259,7 @@ def ranks(rows: Sequence[Mapping[str, Any]]) -> Figure:
     return {
         "data": [trace | drawn[first][0]],
         "layout": layout(
-            90 + 34 * count,
+            90 + 40 * count,
             hovermode="closest",
             margin={"l": 10, "r": 14, "t": 12, "b": 46},
             xaxis={**grid(), "title": {"text": "Rank (1: highest mean)"}, "tickvals": ticks, "fixedrange": True,
