@@ -62,6 +62,6 @@ import ray.data as x, json
 def f():
     from jobs.cli import main
     import importlib
-    return importlib.import_module("training.data"), __import__("reports")
+    return importlib.import_module("training.data.faces"), __import__("reports")
 """
     assert imported_packages(source) == {"ray", "json", "jobs", "importlib", "training", "reports"}
