@@ -48,8 +48,9 @@ class Factor:
 
 
 def make_factor(name: str, levels: tuple[str, ...], values: Floats, coverage: Floats, min_group: int) -> Factor:
-    """See :class:`Factor`."""
+    """See :class:`Factor`. A measure that too few people of a group have is left out of it, as a small group is."""
     present = np.isfinite(values[:, :, 0])
+    values = np.where(np.isfinite(values).sum(axis=0) >= min_group, values, np.nan)
     several = (present.sum(axis=1) > 1).sum()
     return Factor(name, levels, values, coverage, present.sum(axis=0) >= min_group,
                   bool(2 * several >= present.any(axis=1).sum()))  # fmt: skip
@@ -86,6 +87,8 @@ def differences(factor: Factor, drawn: NDArray[np.float32], asked: Settings) -> 
             if paired:
                 both = np.isfinite(x - y)
                 x, y = np.where(both, x, np.nan), np.where(both, y, np.nan)
+            if min(np.isfinite(x).sum(), np.isfinite(y).sum()) < asked.min_group:
+                continue
             effect, low, high = effect_size(x, y, paired=paired, seed=asked.seed)
             rows.append(
                 {"factor": factor.name, "a": factor.levels[a], "b": label, "measure": measure,

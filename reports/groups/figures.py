@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_batch.page import INK
+from fer_batch.page import INK, NONE
 from reports.figures.axes import Figure, axis_time, grid, layout, pieces, time_axis
 from reports.groups.cells import CURVES, MEASURES
 from reports.groups.compare import OTHERS, Factor
@@ -245,8 +245,8 @@ def ranks(rows: Sequence[Mapping[str, Any]]) -> Figure:
     for measure in MEASURES:
         mine = [row for row in rows if row["measure"] == measure and row["probability"] is not None]
         names = list(dict.fromkeys(row["level"] for row in mine))
-        cells = np.array([row["probability"] for row in mine], np.float32).reshape(len(names), -1)
         if names:
+            cells = np.array([row["probability"] for row in mine], np.float32).reshape(len(names), -1)
             drawn[measure] = ({"z": cells}, [short(name) for name in names])
     first = "valence" if "valence" in drawn else next(iter(drawn))
     count = len(drawn[first][1])
@@ -272,5 +272,5 @@ def ranks(rows: Sequence[Mapping[str, Any]]) -> Figure:
     }  # fmt: skip
 
 
-def _n(value: float) -> str:
-    return f"{value:.2f}".replace("-", "\u2212")
+def _n(value: float | None) -> str:
+    return NONE if value is None else f"{value:.2f}".replace("-", "\u2212")

@@ -11,7 +11,7 @@ import pytest
 
 from fer_batch.errors import RefusedError
 from fer_batch.store import Run
-from reports.groups import Settings, Study, compare
+from reports.groups import Settings, Study, build_groups, compare
 from reports.groups.grid import on_grid, step_ms
 from reports.groups.samples import Samples
 from tests.reports.groups.people import Course, study, wandering
@@ -261,3 +261,17 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], messa
 def test_nothing_to_analyse_is_refused_with_the_reasons(synthetic: Start, tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match="no trial of the table can be analysed: face never seen"):
         compared(synthetic, tmp_path, {("A", "ad", ""): [None] * 4})
+
+
+def test_a_measure_that_few_of_a_group_have_is_not_shown_either(synthetic: Start, tmp_path: Path) -> None:
+    # Who is seen at the ends only is never seen for half of a window and has no peak.
+    courses: dict[tuple[str, str, str], Course] = {
+        (who, stimulus, ""): [0.5, *([None] * 10 if i < 10 else [0.5] * 10), 0.4 + 0.01 * i]
+        for i, who in enumerate(people(13)) for stimulus in ("ad", "ad 2")
+    }  # fmt: skip
+    made = compared(synthetic, tmp_path, courses, min_group=4)
+    means = {r["measure"]: (r["people"], r["mean"]) for r in rows(made, "means")}
+    assert means["valence"][0] == 13
+    assert means["peak_valence"] == (0, None)
+    page = build_groups(Run(tmp_path / "run"), made).read_text(encoding="utf-8")
+    assert "Peak valence" in page
