@@ -108,7 +108,7 @@ def open_video(path: Path) -> av.container.InputContainer:
     """Open `path` as a local media file: never as a URL, and by no demuxer that could open anything else.
 
     Raises:
-        VideoError: ``unreadable``, ``vanished``, ``empty`` or ``not_a_video``.
+        VideoError: ``unreadable``, ``vanished``, ``empty``, ``unfinished`` or ``not_a_video``.
     """
     check_readable(path)
     try:
@@ -118,10 +118,21 @@ def open_video(path: Path) -> av.container.InputContainer:
             metadata_errors="replace",
         )
     except FFmpegError as error:
+        if _begins_as_mp4(path):
+            raise VideoError(
+                "unfinished",
+                "an MP4 or MOV file without its index, which comes last: it was cut short or its recording never ended",
+            ) from error
         raise VideoError(
             "not_a_video",
             f"not a video that can be read ({error.strerror}); supported containers: {FORMATS.replace(',', ', ')}",
         ) from error
+
+
+def _begins_as_mp4(path: Path) -> bool:
+    """Whether the first box is one that MP4 and MOV files begin with (ISO/IEC 14496-12, and QuickTime's own)."""
+    with open(path, "rb") as file:
+        return file.read(8)[4:] in {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"}
 
 
 def check_readable(path: Path) -> os.stat_result:

@@ -62,6 +62,10 @@ def annotate(
     """
     if run is None and not obscure:
         raise RefusedError("nothing to draw: give --run RUN for labels, or --obscure to cover the faces")
+    if not obscure and (min_score != MIN_SCORE or detect_size != DETECT_SIZE):
+        raise RefusedError("--min-score and --detect-size belong to --obscure; add it, or leave them out")
+    if not video.is_file():
+        raise RefusedError(f"{video}: {'a folder; give one video' if video.is_dir() else 'there is no such file'}")
     listed = out.with_suffix(".review.csv")
     _check_places(video, [out, listed] if obscure else [out], overwrite)
 
@@ -211,7 +215,10 @@ def _say(console: Console, outcome: dict[str, Any]) -> None:
         line("Faces are obscured, persons may still be known by voice, clothes, gait and place.")
     if outcome["lost_frames"] or outcome["broken_at_ms"] is not None:
         where = "" if outcome["broken_at_ms"] is None else f", first at {clock(outcome['broken_at_ms'])}"
-        line(f"The video is cut short or damaged{where}: {outcome['lost_frames']} frames are left out.")
+        lost = "what cannot be decoded is left out"
+        if outcome["lost_frames"]:
+            lost += f", {outcome['lost_frames']} of the frames that the file still lists among it"
+        line(f"The video is cut short or damaged{where}: {lost}.")
     if outcome["sound_damaged"]:
         line("Parts of the sound are damaged and missing.")
 

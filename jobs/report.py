@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 
 from fer_batch.errors import RefusedError
+
+if TYPE_CHECKING:
+    from fer_batch.store import Run
 
 _PANEL = "With --groups"
 
@@ -64,6 +67,8 @@ def report(
     if groups is None and (stimuli is not None or baseline is not None):
         raise RefusedError("--stimuli and --baseline belong to --groups TABLE; add it")
     run = Run(path)
+    if out is not None:
+        _check_place(out, run)
     console = Console(soft_wrap=True)
     if groups is not None:
         from reports.groups import Settings, build_groups, compare
@@ -82,3 +87,15 @@ def report(
 
         index = build(run, out, pages=pages, single_file=single_file, thumbnails=thumbnails)
         console.print(f"report: {index}", markup=False, highlight=False)
+
+
+def _check_place(out: Path, run: Run) -> None:
+    """Pages must not land among a run's tables, nor replace what is not theirs."""
+    target, folder = out.resolve(), run.path.resolve()
+    if target.is_relative_to(folder) and not target.is_relative_to(Path(run.report_dir).resolve()):
+        raise RefusedError(f"--out {out} lies among the run's own files; leave it out, or name a folder elsewhere")
+    if out.exists() and not out.is_dir():
+        raise RefusedError(f"--out {out} is a file; name a folder")
+    index = out / "index.html"
+    if index.exists() and b"fer-batch" not in index.read_bytes():
+        raise RefusedError(f"{index} is there already and no report of fer-batch; name another folder")

@@ -149,6 +149,7 @@ REMEDIES: Final = {
     "too_large": "Reduce the picture's size, for example to 1920 pixels wide.",
     "damaged": "For the rest, copy or export the file again and run the same command.",
     "worker_died": "Try again with --retry-failed and fewer --workers; most often memory ran out. run.log says more.",
+    "unfinished": "Copy the file again from where it came from, or end and export the recording again.",
     "timed_out": "Look at the file in a player; copy or export it again. On slow storage: --stall, --retry-failed.",
     "internal_error": "Try again with --retry-failed. If it stays, run.log holds what the makers need to know.",
 }

@@ -60,7 +60,9 @@ def run(clips: Clips, tmp_path_factory: pytest.TempPathFactory) -> Run:
         (["v.mp4", "--obscure", "--out", "link.mp4", "--overwrite"], "would write over v.mp4 itself"),
         (["v.mp4", "--obscure", "--out", "there.mp4"], "there.mp4 is there already; give another --out, or --over"),
         (["v.mp4", "--obscure", "--out", "listed.mp4"], "listed.review.csv is there already"),
-        (["nowhere.mp4", "--obscure", "--out", "o.mp4"], "nowhere.mp4: the file is no longer there"),
+        (["nowhere.mp4", "--obscure", "--out", "o.mp4"], "nowhere.mp4: there is no such file"),
+        ([".", "--obscure", "--out", "o.mp4"], ".: a folder; give one video"),
+        (["v.mp4", "--run", "r", "--min-score", "0.5", "--out", "o.mp4"], "belong to --obscure"),
         (["text.mp4", "--obscure", "--out", "o.mp4"], "text.mp4: not a video that can be read"),
         (["v.mp4", "--run", "nowhere", "--out", "o.mp4"], "nowhere holds no run"),
         (["v.mp4", "--run", "RUN", "--out", "o.mp4"], "does not hold v.mp4 (it holds 2 other files); fer-batch run"),
@@ -167,7 +169,7 @@ def test_a_damaged_video_is_written_and_ends_with_its_own_code(
     out = tmp_path / "o.mp4"
     assert fer_batch(monkeypatch, "annotate", clips.overwritten.path, "--obscure", "--out", out) == 3
     said = capsys.readouterr().out
-    assert "is cut short or damaged, first at 0:01: 12 frames are left out" in said
+    assert "is cut short or damaged, first at 0:01: what cannot be decoded is left out, 12 of the frames" in said
     assert probe(out).n_frames == 88
 
 

@@ -61,7 +61,7 @@ def test_cuts_lie_at_closed_key_frames_only(clips: Clips, tmp_path: Path) -> Non
         ("text", "not_a_video"),
         ("noise", "not_a_video"),
         ("picture", "not_a_video"),
-        ("unfinished", "not_a_video"),
+        ("unfinished", "unfinished"),
         ("concat_script", "not_a_video"),
         ("playlist", "not_a_video"),
         ("audio", "no_video_stream"),

@@ -1,0 +1,46 @@
+"""``fer-batch report`` puts its pages nowhere that they could do harm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fer_batch.errors import RefusedError
+from jobs.report import report
+from tests.reports.synthetic import SyntheticRun
+
+
+def build(path: Path, out: Path) -> None:
+    report(path, pages="index", single_file=False, thumbnails=False, out=out, groups=None, stimuli=None, baseline=None)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    made = SyntheticRun(tmp_path / "run")
+    made.failed("/v/z.mp4")
+    return made.write().path
+
+
+@pytest.mark.parametrize("where", ["faces", "frames/x", ".", "work"])
+def test_not_among_the_tables(run: Path, where: str) -> None:
+    with pytest.raises(RefusedError, match="lies among the run's own files"):
+        build(run, run / where)
+
+
+def test_not_over_what_is_not_ours(run: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "site"
+    theirs.mkdir()
+    (theirs / "index.html").write_text("my own page")
+    with pytest.raises(RefusedError, match="no report of fer-batch"):
+        build(run, theirs)
+    assert (theirs / "index.html").read_text() == "my own page"
+    (tmp_path / "file").touch()
+    with pytest.raises(RefusedError, match="is a file; name a folder"):
+        build(run, tmp_path / "file")
+
+
+def test_elsewhere_and_again(run: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        build(run, tmp_path / "pages")
+    assert (tmp_path / "pages" / "index.html").is_file()
