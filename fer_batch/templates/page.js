@@ -75,6 +75,8 @@
     drawn.push(box);
     box.figure = parsed(document.getElementById(box.dataset.figure).textContent);
     box.textContent = "";
+    // When the window changes, Plotly forgets the layout's height and takes that of the box.
+    if (box.figure.layout.height) box.style.height = box.figure.layout.height + "px";
     var layout = forScreen(box.figure.layout, box.clientWidth);
     Plotly.newPlot(box, traces(box.figure), layout, config(box)).then(function () {
       box.dataset.state = "drawn";

@@ -93,6 +93,28 @@ def test_figures_hold_the_data_of_the_tables(browser: Any, report: Path) -> None
     assert ticks[0].startswith("0:00")
 
 
+def test_figures_keep_their_height_when_the_window_changes(browser: Any, report: Path) -> None:
+    shown = """return Array.from(document.querySelectorAll('[data-figure]'), box => [
+        box._fullLayout.width, box._fullLayout.height,
+        box.getBoundingClientRect().bottom - box.querySelector('.main-svg').getBoundingClientRect().bottom])"""
+    axis = """const box = document.querySelector('[data-figure]');
+        return box.getBoundingClientRect().bottom - box.querySelector('.xtitle').getBoundingClientRect().bottom"""
+    for before, after in ((PHONE, LAPTOP), (LAPTOP, PHONE)):
+        opened(browser, report / "videos" / "v0000.html", before)
+        first = browser.execute_script(shown)
+        metrics = {"width": after[0], "height": after[1], "deviceScaleFactor": 1, "mobile": False}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        eventually(
+            browser,
+            lambda first=first: all(  # type: ignore[misc]
+                new[0] != old[0] for new, old in zip(browser.execute_script(shown), first, strict=True)
+            ),
+        )
+        assert [height for _, height, _ in browser.execute_script(shown)] == [height for _, height, _ in first]
+        assert all(below >= -1 for _, _, below in browser.execute_script(shown))
+        assert browser.execute_script(axis) >= 0
+
+
 def test_one_person_is_chosen(browser: Any, report: Path) -> None:
     from selenium.webdriver.support.ui import Select
 
