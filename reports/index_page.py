@@ -125,11 +125,13 @@ def render(
 def ledger_data(entries: list[Entry]) -> dict[str, Any]:
     """All rows of the ledger for ``report.js``, small enough for tens of thousands.
 
-    ``columns`` names the places of each of ``rows``. Folders and reasons are numbers into lists of their own; times are
-    in milliseconds, shares in per mille; what is unknown is null.
+    ``columns`` names the places of each of ``rows``. Folders, reasons and the words for shares are numbers into lists
+    of their own; times are in milliseconds. Shares come in per mille, to sort by, and as they are to be read: rounded
+    once, here, so that the script shows what the page shows without it. What is unknown is null.
     """
     folders: dict[str, int] = {}
     reasons: dict[str, int] = {}
+    percents: dict[str, int] = {}
     rows = []
     for entry in entries:
         row = entry.row
@@ -148,16 +150,19 @@ def ledger_data(entries: list[Entry]) -> dict[str, Any]:
                 None if entry.coverage is None else round(1000 * entry.coverage),
                 None if entry.emotion is None else EMOTIONS.index(entry.emotion),
                 None if entry.share is None else round(1000 * entry.share),
+                percents.setdefault(page.percent(entry.coverage), len(percents)),
+                percents.setdefault(page.percent(entry.share), len(percents)),
                 entry.strip or None,
             ]
         )
     columns = ("name", "folder", "status", "code", "reason", "original", "page", "length", "faces", "tracks",
-               "coverage", "emotion", "share", "strip")  # fmt: skip
+               "coverage", "emotion", "share", "coverage_read", "share_read", "strip")  # fmt: skip
     return {
         "columns": columns,
         "rows": rows,
         "folders": list(folders),
         "reasons": list(reasons),
+        "percents": list(percents),
         "statuses": STATUSES,
         "emotions": EMOTIONS,
         "layers": figures.LAYERS,

@@ -17,12 +17,6 @@
     return h ? h + ":" + two(m % 60) + ":" + two(s % 60) : m + ":" + two(s % 60);
   }
   function number(n) { return n === null ? "\u2013" : n.toLocaleString("en"); }
-  function percent(mille) {
-    if (mille === null) return "\u2013";
-    if (mille > 0 && mille < 5) return "<1\u00a0%";
-    if (mille >= 995 && mille < 1000) return ">99\u00a0%";
-    return Math.round(mille / 10) + "\u00a0%";
-  }
 
   // The list of videos
 
@@ -117,7 +111,7 @@
       cell(made, "Length", clock(row[C.length]), "r", row[C.length] === null);
       cell(made, "Faces", number(row[C.faces]), "r", row[C.faces] === null);
       cell(made, "Tracks", number(row[C.tracks]), "r", row[C.tracks] === null);
-      cell(made, "Coverage", percent(row[C.coverage]), "r", row[C.coverage] === null);
+      cell(made, "Coverage", data.percents[row[C.coverage_read]], "r", row[C.coverage] === null);
       var mean = cell(made, "Highest mean", undefined, "mean", row[C.emotion] === null);
       if (row[C.emotion] === null) {
         mean.textContent = "\u2013";
@@ -125,24 +119,31 @@
         var name = data.emotions[row[C.emotion]], words = element("span", "nowrap");
         words.appendChild(element("i", "swatch c-" + name)).setAttribute("aria-hidden", "true");
         words.appendChild(document.createTextNode(name + " "));
-        words.appendChild(element("span", "muted", percent(row[C.share])));
+        words.appendChild(element("span", "muted", data.percents[row[C.share_read]]));
         mean.appendChild(words);
       }
       var last = cell(made, "", undefined, "wide", !row[C.strip]);
       if (row[C.strip]) {
         var picture = last.appendChild(strip(row[C.strip]));
         picture.setAttribute("aria-label", row[C.emotion] === null ? "No face was scored." :
-          "A face in " + percent(row[C.coverage]) + " of the sampled time; highest mean " +
-          data.emotions[row[C.emotion]] + ", " + percent(row[C.share]) + ".");
+          "A face in " + data.percents[row[C.coverage_read]] + " of the sampled time; highest mean " +
+          data.emotions[row[C.emotion]] + ", " + data.percents[row[C.share_read]] + ".");
       }
       return made;
+    }
+
+    function none() {
+      var row = element("tr", "nothing"), only = element("td", "wide", "No video matches.");
+      only.colSpan = document.querySelectorAll(".ledger thead th").length;
+      row.appendChild(only);
+      return row;
     }
 
     function show() {
       var found = chosen(), pages = Math.max(1, Math.ceil(found.length / data.page));
       state.page = Math.min(state.page, pages - 1);
       var first = state.page * data.page, shown = found.slice(first, first + data.page);
-      body.replaceChildren.apply(body, shown.map(function (index) { return line(rows[index]); }));
+      body.replaceChildren.apply(body, shown.length ? shown.map(function (index) { return line(rows[index]); }) : [none()]);
       at("matches").textContent = found.length === rows.length ? number(rows.length) + " videos" :
         number(found.length) + " of " + number(rows.length) + " videos";
       at("pager").hidden = pages < 2;
@@ -154,7 +155,10 @@
         else head.removeAttribute("aria-sort");
       });
       at("sort").value = state.key;
-      at("direction").setAttribute("aria-pressed", String(state.down));
+      // The button says what it does; the arrow in the table's head says how the list stands.
+      at("direction").textContent = state.down ? "Sort ascending \u2191" : "Sort descending \u2193";
+      at("direction").setAttribute("aria-label", state.down ? "Sort ascending; the list now descends" :
+        "Sort descending; the list now ascends");
     }
 
     function change(values) { Object.assign(state, { page: 0 }, values); show(); }

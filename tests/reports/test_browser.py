@@ -201,9 +201,12 @@ def test_the_list_sorts_filters_searches_and_pages(browser: Any, synthetic: Call
 
     browser.find_element("css selector", 'th[data-key="name"] button').click()
     assert listed(browser)[:2] == ["000.mp4", "001.mp4"]
+    assert browser.find_element("id", "direction").text.startswith("Sort descending")
     browser.find_element("css selector", 'th[data-key="name"] button').click()
     assert listed(browser)[:2] == ["zz.mp4", "129.mp4"]
     assert browser.find_element("css selector", 'th[data-key="name"]').get_attribute("aria-sort") == "descending"
+    assert browser.find_element("id", "direction").text.startswith("Sort ascending")
+    assert browser.find_element("id", "direction").get_attribute("aria-label").startswith("Sort ascending")
     Select(browser.find_element("id", "sort")).select_by_value("faces")
     faces = "return Array.from(document.querySelectorAll('td[data-label=\"Faces\"]'), cell => cell.textContent)"
     counts = browser.execute_script(faces)
@@ -217,6 +220,7 @@ def test_the_list_sorts_filters_searches_and_pages(browser: Any, synthetic: Call
     browser.find_element("id", "search").clear()
     browser.find_element("id", "search").send_keys("nothing like it")
     assert listed(browser) == []
+    assert browser.find_element("css selector", ".ledger tbody").text == "No video matches."
     browser.refresh()
     Select(browser.find_element("id", "by-emotion")).select_by_visible_text("all")
     browser.find_element("id", "search").clear()
@@ -226,9 +230,17 @@ def test_the_list_sorts_filters_searches_and_pages(browser: Any, synthetic: Call
     assert browser.get_log("browser") == []
 
 
-def test_the_scripts_list_looks_like_the_one_without_scripts(browser: Any, report: Path) -> None:
-    page = (report / "index.html").read_text(encoding="utf-8")
-    opened(browser, report / "index.html")
+def test_the_scripts_list_looks_like_the_one_without_scripts(
+    browser: Any, synthetic: Callable[..., SyntheticRun]
+) -> None:
+    made = synthetic().video(
+        f"/v/{HOSTILE}", [[(1, (0.0, 0.0, 0.0, 0.7947, 0.2053, 0.0, 0.0))]]
+    )  # 79 %, but 795 per mille
+    made.video(f"/v/{QUOTED}", [[(1, SAD)], "no_face", [(1, SAD)]]).video(f"/v/{WIDE}", ["no_face"])
+    made.failed(f"/v/x/{HOSTILE}", "not_a_video", f"{WIDE} is no video")
+    index = reports.build(made.write())
+    page = index.read_text(encoding="utf-8")
+    opened(browser, index)
     compare = """
         const still = new DOMParser().parseFromString(arguments[0], 'text/html');
         const cells = root => Array.from(root.querySelectorAll('.ledger tbody tr'), row => [row.className,
@@ -241,6 +253,7 @@ def test_the_scripts_list_looks_like_the_one_without_scripts(browser: Any, repor
     assert cells == still_cells
     assert strips == still_strips
     assert len(strips) == 3
+    assert "happy 79 %" in [text for _, row in cells for _, text in row]
 
 
 def test_single_files_work_alone(browser: Any, synthetic: Callable[..., SyntheticRun], tmp_path: Path) -> None:
