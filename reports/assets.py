@@ -47,6 +47,7 @@ def prepare(folder: Path, below: Sequence[str], own: Sequence[str], *, single_fi
         sampling=wording.sampling,
         detector=wording.detector,
         accuracy=wording.accuracy,
+        doubtful=wording.doubtful,
         not_declared=wording.NOT_DECLARED,
         scripts=[Markup(text) for text in scripts.values()] if single_file else None,  # noqa: S704
         script_names=[name for name in scripts if name != _LIBRARY],

@@ -108,12 +108,14 @@ def render(
         tracks_left=max(0, tracks.num_rows - TRACKS_SHOWN),
         n_tracks=tracks.num_rows,
         peaks=[
-            {**peak, "warning": wording.rarity(peak["emotion"], model, means[peak["emotion"]]),
+            {**peak, "warning": wording.caution(peak["emotion"], model, means[peak["emotion"]]),
              "picture": (pictures or {}).get((peak["track_id"], peak["at_ms"]))}
             for peak in peaks.to_pylist()
         ],
         peaks_left=peaks_left,
         prominence=measures.PROMINENCE,
+        rare=wording.RARE,
+        unsure=wording.UNSURE,
         has_pictures=bool(pictures),
         no_pictures=no_pictures,
         slices=measures.slices(frames, extent).to_pylist() if extent >= 1000 and frames.num_rows else [],

@@ -114,30 +114,59 @@ def limits(model: dict[str, Any]) -> list[str]:
 RARE: Final = 0.05
 """A class below this share, of the model's test pictures or of a video, is rare there."""
 
+UNSURE: Final = 0.6
+"""A class is uncertain if fewer of the model's calls of it on the test pictures than this share were right."""
 
-def rarity(emotion: str, model: dict[str, Any], mean: float | None) -> str | None:
-    """The warning that goes with a peak of a rare class; None for the others.
+
+def caution(emotion: str, model: dict[str, Any], mean: float | None) -> str | None:
+    """The warning that goes with a peak of a class that is rare or uncertain; None for the others.
 
     Args:
         emotion: class of the peak.
         model: ``run.json``'s entry.
         mean: the mean probability of the class over the video.
     """
+    share, precision = _tested(model).get(emotion, (None, None))
+    said = []
+    if share is not None and share < RARE:
+        said.append(f"Rare class: {emotion} is {100 * share:.1f}\u00a0% of the pictures that the model was tested on.")
+    elif mean is not None and mean < RARE:
+        size = f"{100 * mean:.0f}\u00a0%" if mean >= 0.005 else "below 1\u00a0%"
+        said.append(f"Rare class: {emotion} is rare in this video (mean {size}).")
+    if said:
+        said.append("Where a class is rare, most calls of it are false.")
+    if precision is not None and precision < UNSURE:
+        said.append(
+            f"Uncertain class: of the test pictures that the model called {emotion}, {100 * precision:.0f}\u00a0% "
+            "were labelled so."
+        )
+    return " ".join(said) or None
+
+
+def doubtful(model: dict[str, Any]) -> list[str]:
+    """The classes that are rare or uncertain whatever the video, each with its reason; see :func:`caution`."""
+    found = []
+    for emotion, (share, precision) in _tested(model).items():
+        rare = f"{100 * share:.1f}\u00a0% of the test pictures" if share is not None and share < RARE else ""
+        unsure = (
+            f"{100 * precision:.0f}\u00a0% of its calls right" if precision is not None and precision < UNSURE else ""
+        )
+        if rare or unsure:
+            found.append(f"{emotion} ({', '.join(text for text in (rare, unsure) if text)})")
+    return found
+
+
+def _tested(model: dict[str, Any]) -> dict[str, tuple[float | None, float | None]]:
+    """By class: its share of the model's test pictures, and the share of its calls on them that were right."""
     figures = model.get("figures") if isinstance(model.get("figures"), dict) else {}
     classes = figures.get("classes") if isinstance(figures, dict) else None
-    counts = {name: row.get("n", 0) for name, row in classes.items()} if isinstance(classes, dict) else {}
-    share = counts.get(emotion, 0) / sum(counts.values()) if sum(counts.values()) else None
-    if share is not None and share < RARE:
-        where = f"{emotion} is {100 * share:.1f}\u00a0% of the pictures that the model was tested on"
-    elif mean is not None and mean < RARE:
-        where = (
-            f"{emotion} is rare in this video (mean {100 * mean:.0f}\u00a0%)"
-            if mean >= 0.005
-            else (f"{emotion} is rare in this video (mean below 1\u00a0%)")
-        )
-    else:
-        return None
-    return f"Rare class: {where}. Where a class is rare, most calls of it are false."
+    if not isinstance(classes, dict):
+        return {}
+    total = sum(row.get("n", 0) for row in classes.values())
+    return {
+        name: (row["n"] / total if total and "n" in row else None, row.get("precision"))
+        for name, row in classes.items()
+    }
 
 
 REMEDIES: Final = {
@@ -147,7 +176,7 @@ REMEDIES: Final = {
     "no_frames": "Copy or export the file again.",
     "undecodable": "Copy or export the file again; nothing of it could be used.",
     "too_large": "Reduce the picture's size, for example to 1920 pixels wide.",
-    "damaged": "For the rest, copy or export the file again and run the same command.",
+    "damaged": "For the rest, copy or export the file again; the same command then reads the new one.",
     "worker_died": "Try again with --retry-failed and fewer --workers; most often memory ran out. run.log says more.",
     "unfinished": "Copy the file again from where it came from, or end and export the recording again.",
     "timed_out": "Look at the file in a player; copy or export it again. On slow storage: --stall, --retry-failed.",

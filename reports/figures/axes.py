@@ -19,7 +19,7 @@ Figure = dict[str, Any]
 
 BAND: Final = "rgba(122,132,148,0.25)"
 
-WITHOUT_SCORES: Final = {**CONDITIONS, NOT_SEEN: "This person not seen"}
+WITHOUT_SCORES: Final = {**CONDITIONS, NOT_SEEN: "This track not seen"}
 """Names of the conditions that have a pattern in a figure."""
 
 PATTERNS: Final = {"no_face": "/", "too_small": ".", "decode_error": "x", NOT_SEEN: "-"}

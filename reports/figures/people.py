@@ -1,4 +1,4 @@
-"""Each person's distribution of expressions, side by side."""
+"""Each track's distribution of expressions, side by side."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from reports.figures.axes import Figure, grid, layout
 
 
 def people(everyone: dict[str, float | None], tracks: pa.Table) -> Figure:
-    """A stacked bar for everyone and one a track: the mean of each probability over the time with a face.
+    """A stacked bar for all tracks together and one a track: the mean of each probability over the time with a face.
 
     Args:
         everyone: the means over the video by emotion.
         tracks: :func:`reports.measures.tracks`, those to be shown.
     """
     rows: list[dict[str, Any]] = tracks.to_pylist()
-    labels = ["Everyone", *[f"Track {row['track_id']}" for row in rows]]
+    labels = ["All tracks", *[f"Track {row['track_id']}" for row in rows]]
     counts = ["mean of each frame's faces", *[f"n = {row['samples']:,} samples" for row in rows]]
     data = []
     for emotion in EMOTIONS:

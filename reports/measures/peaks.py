@@ -1,4 +1,4 @@
-"""Peak moments: where one person's smoothed expression rises clearly above what lies about it."""
+"""Peak moments: where one track's smoothed expression rises clearly above what lies about it."""
 
 from __future__ import annotations
 

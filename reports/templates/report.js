@@ -1,4 +1,4 @@
-/* The report's own behaviour: a list of videos that sorts, filters and searches; figures of one person or of raw
+/* The report's own behaviour: a list of videos that sorts, filters and searches; figures of one track or of raw
    samples; peaks to jump to. Text from files is only ever set as text, never as HTML. */
 (function () {
   "use strict";
@@ -196,7 +196,7 @@
 
   var DAY = 86400000;
   var EMOTIONS = ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"];
-  var WITHOUT = ["", "No face", "Faces too small", "Picture damaged", "This person not seen"];
+  var WITHOUT = ["", "No face", "Faces too small", "Picture damaged", "This track not seen"];
   var who = "all", mode = "smooth", range = null, mark = null;
 
   function readings(packed) {
@@ -252,7 +252,7 @@
 
   function say() {
     var person = at("person"), raw = mode === "raw" ? "raw samples" : "smoothed";
-    var whom = person ? person.options[person.selectedIndex].text : "everyone";
+    var whom = person ? person.options[person.selectedIndex].text : "all tracks";
     at("shown").textContent = who === "all" && mode === "smooth" ? "" : "Shown: " + whom + "; " + raw + ".";
   }
 

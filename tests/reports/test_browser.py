@@ -115,19 +115,19 @@ def test_figures_keep_their_height_when_the_window_changes(browser: Any, report:
         assert browser.execute_script(axis) >= 0
 
 
-def test_one_person_is_chosen(browser: Any, report: Path) -> None:
+def test_one_track_is_chosen(browser: Any, report: Path) -> None:
     from selenium.webdriver.support.ui import Select
 
     opened(browser, report / "videos" / "v0000.html")
     Select(browser.find_element("id", "person")).select_by_value("2")
     eventually(browser, lambda: trace(browser, "timeline", "sad")["y"] == [0, 0.6, 0.6, 0])
-    assert seconds(trace(browser, "timeline", "This person not seen"))[:3] == [0, 0, 1]
+    assert seconds(trace(browser, "timeline", "This track not seen"))[:3] == [0, 0, 1]
     assert trace(browser, "affect", "valence")["y"][:2] == [-0.6, -0.6]
     assert trace(browser, "heat", "mean probability")["z"][4][-5] is None
     assert "track 2" in browser.find_element("id", "shown").text
     Select(browser.find_element("id", "person")).select_by_value("all")
     assert trace(browser, "timeline", "sad")["y"][-2] > 0
-    assert trace(browser, "timeline", "This person not seen")["points"] <= 1
+    assert trace(browser, "timeline", "This track not seen")["points"] <= 1
 
 
 def test_a_peak_leads_to_its_place_in_all_figures(browser: Any, report: Path) -> None:

@@ -130,7 +130,7 @@ def test_a_persons_view_replaces_the_areas_and_marks_the_ribbon(tmp_path: Path) 
     assert frame["name"] == "2/raw"
     shown = {figure["data"][at]["name"]: change for at, change in zip(frame["traces"], frame["data"], strict=True)}
     assert known(shown["sad"]["y"]) == [0.6, 0.6, 0]
-    assert times(shown["This person not seen"])[:3] == [500, 500, 1000]
+    assert times(shown["This track not seen"])[:3] == [500, 500, 1000]
     assert times(shown["No face"])[:3] == [1000, 1000, 1500]
     assert times(shown["chosen"]) == [0, 500, 500]
     assert "faces" not in shown
@@ -174,11 +174,11 @@ def test_valence_breaks_off_where_no_face_is(tmp_path: Path) -> None:
     assert known(trace(figure, "expressiveness")["y"]) == [0.8, 0.8, None, 0.7, 0.7, None]
 
 
-def test_a_bar_a_person(tmp_path: Path) -> None:
+def test_a_bar_a_track(tmp_path: Path) -> None:
     video = video_of(tmp_path, [[(1, HAPPY), (2, SAD)]])
     figure = figures.people(dict.fromkeys(EMOTIONS, 0.1), measures.tracks(video.faces, 500))
     happy = trace(figure, "happy")
-    assert happy["y"] == ["Everyone", "Track 1", "Track 2"]
+    assert happy["y"] == ["All tracks", "Track 1", "Track 2"]
     assert known(happy["x"]) == [0.1, 0.8, 0]
 
 

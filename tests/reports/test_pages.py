@@ -308,6 +308,51 @@ def test_a_rare_class_carries_its_warning(synthetic: Start) -> None:
     assert [10_000 <= int(at or 0) < 14_000 for at, _ in jumps] == [True, False]
 
 
+def test_warnings_name_the_classes_that_the_models_figures_make_doubtful(synthetic: Start) -> None:
+    fear, surprise = (0.0, 0.0, 0.9, 0.0, 0.0, 0.0, 0.1), (0.0, 0.0, 0.0, 0.0, 0.0, 0.9, 0.1)
+    classes = {
+        "disgust": {"n": 56, "precision": 0.61},
+        "fear": {"n": 496, "precision": 0.51},
+        "surprise": {"n": 415, "precision": 0.77},
+        "happy": {"n": 2622, "precision": 0.86},
+    }
+    samples: list[Sample] = [*[[(1, surprise)]] * 20, *[[(1, fear)]] * 20, *[[(1, surprise)]] * 20]
+    made = synthetic(model={"figures": {"classes": classes}}).video("/v/a.mp4", samples)
+    index = reports.build(made.write())
+    page = Page(index.parent / "videos" / "v0000.html")
+    warned = [cell for cell in page.named("tr") if cell.get("class") == "warning"]
+    assert len([b for b in page.named("button") if "data-at" in b]) == 3
+    assert len(warned) == 1
+    assert "of the test pictures that the model called fear, 51 % were labelled so" in page.text
+    for path in (index, index.parent / "videos" / "v0000.html"):
+        words = "often called wrongly: disgust (1.6 % of the test pictures); fear (51 % of its calls right)."
+        assert words in Page(path).text
+    assert wording.caution("surprise", {"figures": {"classes": classes}}, 0.5) is None
+    assert wording.doubtful({}) == []
+
+
+def test_a_peaks_span_and_duration_agree(synthetic: Start) -> None:
+    calm = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+    samples: list[Sample] = [*[[(1, calm)]] * 21, *[[(1, HAPPY)]] * 13, *[[(1, calm)]] * 20]
+    index = reports.build(synthetic().video("/v/a.mp4", samples, step_ms=366).write())
+    page = Page(index.parent / "videos" / "v0000.html")
+    span = re.search(r"0:(\d+\.\d) *\u2013 *0:(\d+\.\d) +(\d+\.\d) ", page.text)
+    assert span
+    start, end, duration = map(float, span.groups())
+    assert duration == pytest.approx(end - start)
+    (jump,) = [b for b in page.named("button") if "data-at" in b]
+    # Rounded by itself, the duration would be another one.
+    assert round((int(jump["data-to"] or 0) - int(jump["data-from"] or 0)) / 1000, 1) != duration
+
+
+def test_a_video_without_a_face_has_nothing_to_switch(synthetic: Start) -> None:
+    index = reports.build(synthetic().video("/v/a.mp4", ["no_face", "no_face"]).write())
+    page = Page(index.parent / "videos" / "v0000.html")
+    assert not [b for b in page.named("button") if "data-emotion" in b]
+    assert "share of those" not in page.text
+    assert "No face was scored" in page.text
+
+
 def test_thumbnails_are_asked_for_and_decoded_from_the_video(synthetic: Start, clips: Clips) -> None:
     source = clips.one_face.path
     calm = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
