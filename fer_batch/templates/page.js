@@ -76,7 +76,10 @@
     box.figure = parsed(document.getElementById(box.dataset.figure).textContent);
     box.textContent = "";
     // When the window changes, Plotly forgets the layout's height and takes that of the box.
-    if (box.figure.layout.height) box.style.height = box.figure.layout.height + "px";
+    if (box.figure.layout.height) {
+      box.dataset.height = box.figure.layout.height;
+      box.style.height = box.dataset.height + "px";
+    }
     var layout = forScreen(box.figure.layout, box.clientWidth);
     Plotly.newPlot(box, traces(box.figure), layout, config(box)).then(function () {
       box.dataset.state = "drawn";
@@ -95,6 +98,17 @@
     return Array.prototype.map.call(
       document.querySelectorAll('.legend button[aria-pressed="false"]'),
       function (button) { return button.dataset.emotion; });
+  }
+
+  /* For paper: a width, null for the screen's own, and the share of the figure's height. */
+  function resize(box, width, share) {
+    var height = share * parseFloat(box.dataset.height), change = { width: width };
+    if (height) {
+      box.style.height = height + "px";
+      change.height = height;
+    }
+    if (width === null) change.autosize = true;
+    Plotly.relayout(box, change);
   }
 
   function recolour() {
@@ -126,10 +140,10 @@
   window.addEventListener("beforeprint", function () {
     boxes.forEach(draw);
     recolour();
-    drawn.forEach(function (box) { Plotly.relayout(box, { width: 680 }); });
+    drawn.forEach(function (box) { resize(box, 680, box.classList.contains("full") ? 0.8 : 1); });
   });
   window.addEventListener("afterprint", function () {
     recolour();
-    drawn.forEach(function (box) { Plotly.relayout(box, { width: null, autosize: true }); });
+    drawn.forEach(function (box) { resize(box, null, 1); });
   });
 })();

@@ -172,6 +172,7 @@
     document.querySelectorAll(".ledger th[data-key]").forEach(function (head) {
       var button = element("button", "sort", head.textContent);
       button.type = "button";
+      head.dataset.title = head.textContent;  // a repeated head on paper shows no buttons, see report.css
       head.replaceChildren(button);
       button.addEventListener("click", function () {
         change({ key: head.dataset.key, down: state.key === head.dataset.key && !state.down });

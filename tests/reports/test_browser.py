@@ -115,6 +115,26 @@ def test_figures_keep_their_height_when_the_window_changes(browser: Any, report:
         assert browser.execute_script(axis) >= 0
 
 
+def test_paper_changes_no_figure_for_good_and_repeats_every_column_head(browser: Any, report: Path) -> None:
+    sizes = """return Array.from(document.querySelectorAll('[data-figure]'),
+        box => [box._fullLayout.width, box._fullLayout.height])"""
+    opened(browser, report / "videos" / "v0000.html")
+    before = browser.execute_script(sizes)
+    browser.execute_script("window.dispatchEvent(new Event('beforeprint'))")
+    eventually(browser, lambda: all(width == 680 for width, _ in browser.execute_script(sizes)))
+    assert browser.execute_script(sizes)[0][1] == pytest.approx(0.8 * before[0][1])
+    browser.execute_script("window.dispatchEvent(new Event('afterprint'))")
+    eventually(browser, lambda: browser.execute_script(sizes) == before)
+    opened(browser, report / "index.html")
+    # Chromium leaves buttons out of the heads that it repeats on each sheet.
+    assert (
+        browser.execute_script(
+            "return Array.from(document.querySelectorAll('.ledger th[data-key]'), h => h.dataset.title === h.innerText)"
+        )
+        == [True] * 7
+    )
+
+
 def test_one_track_is_chosen(browser: Any, report: Path) -> None:
     from selenium.webdriver.support.ui import Select
 
