@@ -64,7 +64,7 @@ class ModelBundle:
     Attributes:
         path: its folder.
         name: short name, for displays and tables.
-        architecture: options of :class:`fer_batch.network.Architecture`.
+        architecture: options of :class:`fer_batch.architecture.Architecture`.
         labels: the seven classes in the order of the outputs, equal to ``EMOTIONS``.
         labelling: whose judgement the probabilities follow, for example ``FER2013``.
         input_size: side of the square crop that the model takes, in pixels.
