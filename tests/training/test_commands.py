@@ -21,6 +21,7 @@ from fer_batch.schema import EMOTIONS
 from tests.tiny import write_tiny_bundle
 from tests.training.faces import pictures, rows, write_csv, write_votes
 from training.commands import evaluate, train
+from training.evaluation.curves import find_history
 from training.evaluation.evaluate import predict
 
 app = typer.Typer()
@@ -59,6 +60,10 @@ def test_train_then_evaluate(tmp_path: Path) -> None:
     assert bundle.training["pictures"] == 64
     assert bundle.training["votes"] is True
     assert bundle.training["images_seen"] == 64
+    # The evaluation's page finds the curves in the model itself, wherever its checkpoints went.
+    carried = find_history(bundle)
+    assert carried is not None
+    assert carried["images_seen"].tolist() == [64]
     assert bundle.figures["n"] == 21
     assert bundle.figures["without_copies"]["n"] == 21
     assert "21 pictures" in bundle.card

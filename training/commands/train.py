@@ -215,6 +215,7 @@ def _run(
         training=training,
         template=template,
         origin=origin,
+        history=trainer.history,
         overwrite=overwrite,
     )
     show(evaluation, bundle.name, VALIDATION)

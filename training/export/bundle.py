@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from training.evaluation.agreement import agreement
 from training.evaluation.evaluate import Evaluation, predict
 from training.evaluation.metrics import fit_temperature, softmax
 from training.export.card import Origin, model_card, provenance
+from training.fit.history import EpochRecord
 from training.fit.recipe import Recipe
 
 
@@ -31,6 +32,7 @@ def export_bundle(
     origin: Origin,
     architecture: Architecture | None = None,
     training: FaceSet | None = None,
+    history: Sequence[EpochRecord] = (),
     split: str = "PublicTest",
     overwrite: bool = False,
 ) -> tuple[ModelBundle, Evaluation]:
@@ -49,6 +51,7 @@ def export_bundle(
         origin: what the card tells about the training.
         architecture: of the weights; the recipe's last stage by default.
         training: what was trained on; the figures then say how the model does on pictures that are not in it too.
+        history: what each epoch brought, for the curves on the evaluation's page.
         split: name of the validation split.
         overwrite: replaces a bundle that is there already.
 
@@ -83,7 +86,11 @@ def export_bundle(
         path,
         temperature=temperature,
         figures=figures,
-        training={**origin.facts(), "recipe": recipe.options()},
+        training={
+            **origin.facts(),
+            "recipe": recipe.options(),
+            "history": [asdict(record) for record in history],
+        },
         provenance=provenance(origin),
         card=model_card(origin, architecture, input_size, figures),
         overwrite=True,
