@@ -137,6 +137,7 @@ def _carry_out(
     on_progress: Callable[[Progress], None],
 ) -> None:
     from fer_batch import engine  # Ray's import takes a second: not for those who only read tables
+    from fer_batch.driver import Driver
     from fer_batch.progress import Progress
 
     def tell(progress: Progress) -> None:
@@ -156,17 +157,17 @@ def _carry_out(
             lambda video_id: committed_segments(context.path, video_id),
             known_ids=todo.done_ids,
         )
-        driver = engine.Driver(context, bundle.path, placement, schedule, iter(todo), todo.counts, tell, todo.snapshot)
-        try:
-            driver.run()
-            timings = {"start_ray": ray_ready_s, **dataclasses.asdict(driver.seconds)}
-            if driver.n_units:
-                timings |= {"start_model": driver.model_ready_s or 0.0, "score": driver.scoring_s()}
-            timings["wall"] = time.monotonic() - start
-            state.info["timings"] = {f"{name}_s": round(value, 3) for name, value in timings.items()}
-        finally:
-            driver.close()
-            state.count(driver.counts, todo.found)
+        with engine.RayWorkers(context, bundle.path, placement) as workers:
+            driver = Driver(context, workers, schedule, iter(todo), todo.counts, tell, todo.snapshot)
+            try:
+                driver.run()
+                timings = {"start_ray": ray_ready_s, **dataclasses.asdict(driver.seconds)}
+                if driver.n_units:
+                    timings |= {"start_model": workers.model_ready_s or 0.0, "score": workers.scoring_s()}
+                timings["wall"] = time.monotonic() - start
+                state.info["timings"] = {f"{name}_s": round(value, 3) for name, value in timings.items()}
+            finally:
+                state.count(driver.counts, todo.found)
         if not todo.found and not len(run_now.videos()):
             raise RefusedError(
                 f"no video found in {', '.join(discovery.inputs)} ({discovery.passed_over} other files passed over)"
@@ -218,7 +219,7 @@ class _ToDo:
                 yield path
 
     def snapshot(self) -> dict[str, Any]:
-        """For :class:`fer_batch.engine.Progress`."""
+        """For :class:`fer_batch.progress.Progress`."""
         return {"found": self.found, "kept": self.kept, "passed_over": self._discovery.passed_over}
 
 

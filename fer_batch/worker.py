@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -45,7 +46,7 @@ class UnitDone:
     dropped: list[Segment]
 
 
-def probe_files(paths: list[Path], context: RunContext) -> Probed:
+def probe_files(paths: Sequence[Path], context: RunContext) -> Probed:
     """Probe some files; those that are no usable video go into the ledger."""
     videos: list[VideoInfo] = []
     rows, failures = [], []

@@ -20,6 +20,7 @@ import pytest
 
 import fer_batch
 from fer_batch import Detection, RefusedError, Resources, Run, RunConfig, Sampling, StoppedError, engine
+from fer_batch.actor import EmotionActor
 from fer_batch.bundle import ModelBundle
 from fer_batch.plan import Unit
 from fer_batch.process import RunContext
@@ -448,7 +449,7 @@ def test_actors_are_placed_on_gpus_by_the_fraction(
     with pytest.raises(StoppedError, match=r"TensorFlow sees no GPU.*--gpus 0"):
         run_it(clips.two_faces.path, out="not pretended", resources=Resources(cpus=2, gpus=0.5))
 
-    class Pretending(engine.EmotionActor):
+    class Pretending(EmotionActor):
         def require_gpu(self) -> None:
             assert ray.get_gpu_ids(), "placed without a GPU"
 

@@ -1,0 +1,44 @@
+"""What a model actor does: hold a model and score batches of crops."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+
+class EmotionActor:
+    """Holds a model and scores batches of crops."""
+
+    def __init__(self, bundle: Path, threads: int, precision: str, on_gpu: bool) -> None:
+        if on_gpu:
+            self.require_gpu()
+        from fer_batch.bundle import ModelBundle
+        from fer_batch.score import Scorer
+
+        self._scorer = Scorer(ModelBundle.load(bundle), threads=threads, precision=precision)  # type: ignore[arg-type]
+        self._scorer.warm_up()
+        self._busy_s = 0.0
+
+    def require_gpu(self) -> None:
+        """Rather stop than score on the CPU what was meant for the GPU.
+
+        Raises:
+            RuntimeError: TensorFlow sees no GPU.
+        """
+        import tensorflow as tf
+
+        if not tf.config.list_physical_devices("GPU"):
+            raise RuntimeError("TensorFlow sees no GPU: pip install 'fer-batch[gpu]', or run with --gpus 0")
+
+    def score(self, crops: np.ndarray) -> np.ndarray:
+        """Probabilities, float32 (n, 7), of crops, uint8 (n, size, size, channels)."""
+        start = time.perf_counter()
+        scores: np.ndarray = self._scorer(crops)
+        self._busy_s += time.perf_counter() - start
+        return scores
+
+    def busy_s(self) -> float:
+        """Time spent scoring so far; answers once the model is ready."""
+        return self._busy_s

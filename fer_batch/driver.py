@@ -1,0 +1,238 @@
+"""The driver: hands out tasks, keeps count of what came of them, enters in the ledger what is given up.
+
+It holds ids, counts and the videos that wait for a worker, and knows nothing of where tasks are done: that is a
+:class:`Workers`, on Ray (:mod:`fer_batch.engine`) or, in tests, in this very process.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from fer_batch.commit import Counts, commit_rows
+from fer_batch.errors import VideoError
+from fer_batch.plan import Unit
+from fer_batch.probe import VideoInfo
+from fer_batch.process import RunContext, Seconds
+from fer_batch.progress import Progress
+from fer_batch.schedule import Schedule
+from fer_batch.tables import failed_row, path_text
+from fer_batch.watchdog import stalled
+from fer_batch.worker import Probed, UnitDone
+
+log = logging.getLogger("fer_batch")
+
+PROBE_CHUNK = 16
+"""Files probed by one task."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The task to look into some files; its outcome is a :class:`fer_batch.worker.Probed`."""
+
+    paths: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Join:
+    """The task to join a long video's committed segments; its outcome is the :class:`fer_batch.commit.Counts`."""
+
+    video: VideoInfo
+
+
+Task = Probe | Unit | Join
+"""What a worker does at a time; a unit's outcome is a :class:`fer_batch.worker.UnitDone`."""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The outcome of a task that came to nothing.
+
+    Attributes:
+        code: ``worker_died`` or ``internal_error``.
+        reason: for the ledger.
+    """
+
+    code: Literal["worker_died", "internal_error"]
+    reason: str
+
+
+Outcome = Probed | UnitDone | Counts | Lost
+
+
+class Workers(Protocol):
+    """Where tasks are done.
+
+    Attributes:
+        limit: how many tasks it wants to hold at a time.
+    """
+
+    limit: int
+
+    def start(self, task: Task) -> None:
+        """Take on a task; returns at once."""
+
+    def running(self) -> Collection[Task]:
+        """The tasks that were taken on and whose outcome was not given yet."""
+
+    def finished(self) -> list[tuple[Task, Outcome]]:
+        """Wait a moment; the tasks that finished, none perhaps.
+
+        Raises:
+            StoppedError: no task can succeed any more: the disk is full, the model does not load.
+        """
+
+    def cancel(self) -> None:
+        """Let go of all tasks."""
+
+
+class Driver:
+    """Carries out a run.
+
+    Args:
+        context: of the run.
+        workers: do the work.
+        schedule: what is to be done.
+        files: the files to probe; those that were done before are already left out.
+        counts: of the ledger so far.
+        on_progress: hears of progress, about twice a second.
+        snapshot: gives the parts of :class:`Progress` that discovery knows.
+    """
+
+    def __init__(
+        self,
+        context: RunContext,
+        workers: Workers,
+        schedule: Schedule,
+        files: Iterator[Path],
+        counts: Counts,
+        on_progress: Callable[[Progress], None],
+        snapshot: Callable[[], dict[str, Any]],
+    ) -> None:
+        self.context = context
+        self.schedule = schedule
+        self.counts = counts
+        self.seconds = Seconds()
+        self.n_frames = self.n_faces = self.n_units = self.done_ms = 0
+        self._workers = workers
+        self._files = files
+        self._all_found = False
+        self._report, self._snapshot = on_progress, snapshot
+        self._start = time.monotonic()
+        self._before = counts.videos
+
+    def run(self) -> None:
+        """Do all there is to do.
+
+        Raises:
+            StoppedError: the disk is full, the model does not load, or no progress is possible.
+            KeyboardInterrupt: as it comes; what is committed stays.
+        """
+        try:
+            while self._fill():
+                for task, outcome in self._workers.finished():
+                    self._collect(task, outcome)
+                self._tell("running")
+            self._tell("finishing")
+        finally:
+            self._workers.cancel()
+
+    def _fill(self) -> bool:
+        """Start what can be started; tells whether anything is running."""
+        workers = self._workers
+        while len(workers.running()) < workers.limit:
+            if (video := self.schedule.next_complete()) is not None:
+                workers.start(Join(video))
+                continue
+            probing = any(isinstance(task, Probe) for task in workers.running())
+            unit = self.schedule.next_unit(self._all_found and not probing)
+            if unit is not None:
+                workers.start(unit)
+                continue
+            chunk = () if self._all_found else tuple(islice(self._files, PROBE_CHUNK))
+            if not chunk:
+                if self._all_found:
+                    break
+                self._all_found = True  # and look again: what waits can be cut now
+                continue
+            workers.start(Probe(chunk))
+        return bool(workers.running())
+
+    def _collect(self, task: Task, outcome: Outcome) -> None:
+        if isinstance(outcome, Lost):
+            self._lost(task, outcome)
+        elif isinstance(outcome, Probed):
+            self._failures(outcome.failures, outcome.failed)
+            for video in outcome.videos:
+                self.schedule.add(video)
+        elif isinstance(outcome, UnitDone):
+            assert isinstance(task, Unit)  # noqa: S101 - for mypy
+            self._unit_done(task, outcome)
+        else:
+            self.counts += outcome
+
+    def _unit_done(self, unit: Unit, done: UnitDone) -> None:
+        self._failures(done.failures, done.counts)
+        for stage, value in vars(done.seconds).items():
+            setattr(self.seconds, stage, getattr(self.seconds, stage) + value)
+        self.n_units += 1
+        self.n_frames += done.n_frames
+        self.n_faces += done.n_faces
+        self.done_ms += unit.media_ms
+        for segment in done.dropped:
+            self.schedule.drop(segment)
+        self.schedule.done(unit)
+
+    def _lost(self, task: Task, lost: Lost) -> None:
+        """A task came to nothing: try again what can be tried again, enter the rest in the ledger."""
+        advice = "see run.log, and try again with --retry-failed"
+        stuck = stalled(self.context.stalled)
+        given_up: list[tuple[Path, VideoInfo | None]]
+        if isinstance(task, Unit):
+            given_up = [(video.path, video) for video in self.schedule.lost(task)]
+        elif isinstance(task, Join):
+            given_up = [(task.video.path, task.video)]
+        elif len(task.paths) > 1:
+            for path in task.paths:  # each on its own, so that only the guilty one fails
+                self._workers.start(Probe((path,)))
+            return
+        else:
+            given_up = [(task.paths[0], None)]
+        if given_up:
+            rows, said = [], []
+            for path, video in given_up:
+                why: tuple[str, str] = (lost.code, lost.reason)
+                if path_text(path) in stuck:
+                    why = ("timed_out", f"no progress for {self.context.stall_s:g} s, each time it was tried")
+                rows.append(failed_row(path, VideoError(why[0], f"{why[1]}; {advice}"), video))
+                said.append((path, why[1]))
+            self._failures(said, commit_rows(self.context.path, "driver", rows, self.context.metadata))
+
+    def _failures(self, failures: list[tuple[Path, str]], counts: Counts) -> None:
+        self.counts += counts
+        for path, reason in failures:
+            log.warning("%s: %s", path, reason)
+
+    def _tell(self, phase: Literal["running", "finishing"]) -> None:
+        self._report(
+            Progress(
+                phase=phase,
+                counts=self.counts,
+                n_videos=self.counts.videos - self._before,
+                all_found=self._all_found,
+                media_ms=self.schedule.media_ms,
+                done_ms=self.done_ms,
+                kept_ms=self.schedule.kept_ms,
+                n_units=self.n_units,
+                n_frames=self.n_frames,
+                n_faces=self.n_faces,
+                elapsed_s=time.monotonic() - self._start,
+                seconds=self.seconds,
+                **self._snapshot(),
+            )
+        )
