@@ -17,6 +17,7 @@ import av.video.stream
 from av.error import FFmpegError
 
 from fer_batch.errors import VideoError
+from fer_batch.truncation import begins_as_mp4, is_cut_short
 from fer_batch.watchdog import beat
 
 av.logging.set_level(av.logging.FATAL)  # FFmpeg's remarks on damage are turned into ledger rows instead
@@ -28,8 +29,12 @@ them, for they could make FFmpeg open other files or addresses."""
 MAX_PIXELS = 8192 * 8192
 """Largest picture that is decoded; a decoder's buffers for a larger one could exhaust the memory."""
 
+LIMITS = {"max_pixels": str(MAX_PIXELS)}
+"""For FFmpeg's decoders, when they look into a file and when they read it: a stream can ask for larger pictures later
+than its header does."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class PacketTime:
     """What one packet of the video stream says of time.
 
@@ -114,25 +119,24 @@ def open_video(path: Path) -> av.container.InputContainer:
     try:
         return av.open(
             "file:" + os.fspath(path),
+            options=LIMITS,
             container_options={"protocol_whitelist": "file", "format_whitelist": FORMATS},
             metadata_errors="replace",
         )
     except FFmpegError as error:
-        if _begins_as_mp4(path):
+        if begins_as_mp4(path):
             raise VideoError(
                 "unfinished",
                 "an MP4 or MOV file without its index, which comes last: it was cut short or its recording never ended",
+            ) from error
+        if is_cut_short(path, os.path.getsize(path)):
+            raise VideoError(
+                "unfinished", "the file ends before its first picture: it was cut short or its recording never ended"
             ) from error
         raise VideoError(
             "not_a_video",
             f"not a video that can be read ({error.strerror}); supported containers: {FORMATS.replace(',', ', ')}",
         ) from error
-
-
-def _begins_as_mp4(path: Path) -> bool:
-    """Whether the first box is one that MP4 and MOV files begin with (ISO/IEC 14496-12, and QuickTime's own)."""
-    with open(path, "rb") as file:
-        return file.read(8)[4:] in {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"}
 
 
 def check_readable(path: Path) -> os.stat_result:
@@ -159,7 +163,9 @@ def check_readable(path: Path) -> os.stat_result:
 
 
 def video_stream(container: av.container.InputContainer) -> av.video.stream.VideoStream:
-    """The stream with the moving picture; cover art does not count.
+    """The stream with the moving picture: the default one of those that move, else the first.
+
+    Cover art does not count; a stream of one picture counts if there is no other.
 
     Raises:
         VideoError: ``no_video_stream``, ``no_decoder`` or ``too_large``.
@@ -167,13 +173,14 @@ def video_stream(container: av.container.InputContainer) -> av.video.stream.Vide
     streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
     if not streams:
         raise VideoError("no_video_stream", "the file has no video stream (sound only, or a cover picture)")
-    best = max(streams, key=lambda s: (bool(s.disposition & av.stream.Disposition.default), -s.index))
+    best = max(streams, key=lambda s: (s.frames != 1, bool(s.disposition & av.stream.Disposition.default), -s.index))
     if best.codec_context is None:
         raise VideoError("no_decoder", "no decoder for this codec is built in; convert the file, for example to H.264")
     if best.codec_context.width * best.codec_context.height > MAX_PIXELS:
         size = f"{best.codec_context.width}x{best.codec_context.height}"
         raise VideoError("too_large", f"pictures of {size} pixels exceed the limit of {MAX_PIXELS} pixels")
     best.codec_context.thread_count = 1
+    best.codec_context.options = dict(LIMITS)
     return best
 
 

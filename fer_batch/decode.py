@@ -21,9 +21,10 @@ import numpy as np
 from av.error import FFmpegError
 
 from fer_batch.config import Sampling
-from fer_batch.container import PacketTime, closed_groups, open_video, read_packets, video_stream
+from fer_batch.container import PacketTime, check_readable, closed_groups, open_video, read_packets, video_stream
 from fer_batch.errors import VideoError
 from fer_batch.plan import Segment
+from fer_batch.probe import fingerprint
 from fer_batch.sampling import choice
 
 _OnDamage = Callable[[int], None]
@@ -64,6 +65,7 @@ class SegmentReader:
     Attributes:
         n_decoded: frames that were decoded so far, wanted or not.
         n_frames: frames of the segment, once it was read.
+        end_ms: end of a video whose packets do not tell it, once it was read; else None.
         broken_at_ms: time of the first damage; None if there was none.
     """
 
@@ -72,6 +74,7 @@ class SegmentReader:
         self.n_decoded = 0
         self.n_frames = 0
         self.broken_at_ms: int | None = None
+        self.end_ms: int | None = None
         self._video = segment.video
         self._clock = segment.video.clock
         self._choose = choice(sampling, self._clock)
@@ -79,9 +82,21 @@ class SegmentReader:
     def __iter__(self) -> Iterator[FrameSample]:
         """
         Raises:
-            VideoError: the file vanished or changed since it was probed.
+            VideoError: the file vanished, or changed since it was probed.
         """
-        return self._by_packet_times() if self._video.timing == "packets" else self._by_decoded_order()
+        self._check_unchanged()
+        yield from self._by_packet_times() if self._video.timing == "packets" else self._by_decoded_order()
+        self._check_unchanged()
+
+    def _check_unchanged(self) -> None:
+        """A file that is still being written holds other frames from one look to the next."""
+        video = self._video
+        status = check_readable(video.path)
+        if (status.st_size, status.st_mtime_ns) == (video.size_bytes, video.mtime_ns):
+            return
+        if fingerprint(video.path, status.st_size) != video.video_id:
+            what = "grew" if status.st_size > video.size_bytes else "changed"
+            raise VideoError("changed", f"the file {what} while it was processed; run the same command again")
 
     def _by_packet_times(self) -> Iterator[FrameSample]:
         times = [time for _packet, time in self._packets()]
@@ -147,6 +162,8 @@ class SegmentReader:
                 yield self._lost(sample) if is_damaged else self._sample(sample, frame)
             last = pts
             self.n_frames += 1
+        if last is not None:
+            self.end_ms = self._clock.milliseconds(last + step)
 
     def _packets(self) -> Iterator[tuple[_Packet, PacketTime]]:
         """The segment's packets with their times, in decode order, from its first key frame on."""
@@ -158,7 +175,7 @@ class SegmentReader:
                 if stream.index != self._video.stream_index:
                     raise VideoError("changed", "the file changed while it was processed; run the same command again")
                 # An error in the data must be reported, not papered over with parts of other pictures.
-                stream.codec_context.options = {"err_detect": "explode"}
+                stream.codec_context.options |= {"err_detect": "explode"}
                 if seek_back_s is not None:
                     target = self.segment.start.pts - int(seek_back_s / self._clock.time_base)
                     container.seek(target, stream=stream, backward=True)

@@ -18,9 +18,13 @@ from av.error import FFmpegError
 from fer_batch.container import PacketTime, check_readable, closed_groups, open_video, read_packets, video_stream
 from fer_batch.errors import VideoError
 from fer_batch.sampling import Clock
+from fer_batch.truncation import is_cut_short
 
 MIN_CUT_MS = 2000
 """Places to cut that are closer than this to the one before are not kept: a segment that short saves nothing."""
+
+LONGEST_MS = 2**31 - 1
+"""Longest video, 24.8 days: no sample may last longer than the tables can hold."""
 
 _FINGERPRINT_BLOCKS = 64
 _FINGERPRINT_BLOCK = 4096
@@ -61,6 +65,7 @@ class VideoInfo:
             tells (some AVI files, PTS that jump back): then every frame is decoded and the video is not cut.
         cuts: places where it can be cut, the first at its start.
         broken_at_ms: where reading the container ended early; None if it did not.
+        missing_ms: how much of the length that the container promises is not there; None if that is not known.
     """
 
     path: Path
@@ -82,6 +87,7 @@ class VideoInfo:
     timing: Literal["packets", "decoder"]
     broken_at_ms: int | None
     cuts: tuple[Cut, ...] = field(repr=False)
+    missing_ms: int | None = None
 
     @property
     def clock(self) -> Clock:
@@ -111,15 +117,19 @@ def probe(path: Path) -> VideoInfo:
         stream = video_stream(container)
         packets, broken = _packet_times(container, stream)
         shown = sorted({p.pts for p in packets if p.is_shown})
+        is_short = broken or is_cut_short(path, status.st_size) or _ends_before_its_index(stream, status.st_size)
         if not shown:
-            raise VideoError("no_frames", "the video stream holds no frame")
+            why = "the file is cut short before its first frame" if is_short else "the video stream holds no frame"
+            raise VideoError("no_frames", why)
         timing = _timing(container, stream, packets)
         clock = Clock(_time_base(stream), shown[0])
         end = max(p.pts + p.duration for p in packets if p.is_shown)
         if end <= shown[-1]:  # no durations: the last frame lasts as long as the one before
-            end = shown[-1] + (shown[-1] - shown[-2] if len(shown) > 1 else 1)
-        is_cut_short = _is_cut_short(path, container, stream, end, status.st_size)
-        broken_at = clock.milliseconds(end) if broken or is_cut_short else None
+            end = shown[-1] + (shown[-1] - shown[-2] if len(shown) > 1 else _frame_ticks(stream, clock))
+        end_ms = clock.milliseconds(end)
+        if end_ms > LONGEST_MS:
+            raise VideoError("bad_times", f"its times span {end_ms / 86_400_000:,.0f} days: they are damaged")
+        promised_ms = _promised_ms(container, stream, clock) if is_short else 0
         rotation, width, height = _display(path)
         aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or Fraction(1)
         return VideoInfo(
@@ -139,7 +149,8 @@ def probe(path: Path) -> VideoInfo:
             n_frames=len(shown),
             is_vfr=_is_vfr(shown) if timing == "packets" else False,
             timing=timing,
-            broken_at_ms=broken_at,
+            broken_at_ms=end_ms if is_short else None,
+            missing_ms=promised_ms - end_ms if promised_ms > end_ms else None,
             cuts=_cuts(packets, shown, clock) if timing == "packets" else (Cut(clock.zero, 0, None),),
         )
 
@@ -206,29 +217,27 @@ def _is_vfr(shown: list[int]) -> bool:
     return bool(steps) and steps[-1] - steps[0] > max(2, steps[len(steps) // 2] // 50)
 
 
-def _is_cut_short(
-    path: Path, container: av.container.InputContainer, stream: av.video.stream.VideoStream, end_pts: int, size: int
-) -> bool:
-    """The header or index promises clearly more than the file holds; readers end there without a word."""
-    if container.format.name.startswith("mov"):
-        return any(entry.pos + entry.size > size for entry in stream.index_entries)
-    if not container.format.name.startswith(("matroska", "flv")) or not container.duration:
-        return False
-    promised = Fraction(container.duration, 1_000_000)
-    tolerance = max(Fraction(1), promised / 50)
-    held = end_pts * _time_base(stream)
-    if promised - held <= tolerance:
-        return False
-    # Sound that outlasts the picture is no damage: then the last packets of the sound reach the promised end.
-    with open_video(path) as again:  # where the index is lost with the file's end, going back is refused
-        latest = Fraction(0)
-        try:
-            for packet in again.demux():
-                if packet.pts is not None and packet.time_base:
-                    latest = max(latest, (packet.pts + (packet.duration or 0)) * packet.time_base)
-        except FFmpegError:
-            return True
-    return promised - latest > tolerance
+def _ends_before_its_index(stream: av.video.stream.VideoStream, size: int) -> bool:
+    """Whether the index of an MP4 or MOV file leads beyond its end."""
+    return any(entry.pos + entry.size > size for entry in stream.index_entries)
+
+
+def _promised_ms(container: av.container.InputContainer, stream: av.video.stream.VideoStream, clock: Clock) -> int:
+    """Length of the whole video as the container's header tells it, 0 where it does not."""
+    name, base = container.format.name, _time_base(stream)
+    whole = Fraction(container.duration or 0, av.time_base)
+    if name.startswith("mov"):  # the file's length after edits; sound may outlast the picture
+        of_stream = (stream.duration or 0) * base
+        return int(min(whole, of_stream) * 1000) if of_stream else int(whole * 1000)
+    if name.startswith(("matroska", "flv")):  # counted from zero, wherever the first frame is
+        return int((whole - clock.zero * base) * 1000)
+    return int(stream.frames * base * 1000) if name == "avi" else 0
+
+
+def _frame_ticks(stream: av.video.stream.VideoStream, clock: Clock) -> int:
+    """How long a single frame lasts that does not say so itself: by the frame rate, if there is one."""
+    rate = stream.guessed_rate
+    return max(1, int(1 / (rate * clock.time_base))) if rate else max(1, int(Fraction(1, 25) / clock.time_base))
 
 
 def _display(path: Path) -> tuple[int, int, int]:

@@ -114,6 +114,7 @@ class SegmentResult:
         probabilities: float32 (faces of all samples, 7), in the order of the faces.
         n_frames, n_decoded: frames of the segment and how many were decoded.
         broken_at_ms: where damage begins, None if there is none.
+        end_ms: end of a video whose packets do not tell it, else None.
         wall_s: time spent on it.
         error: set when the segment's video turned out to be unusable; then there is nothing else.
     """
@@ -124,6 +125,7 @@ class SegmentResult:
     n_frames: int
     n_decoded: int
     broken_at_ms: int | None
+    end_ms: int | None
     wall_s: float
     error: VideoError | None = None
 
@@ -196,6 +198,7 @@ def process_segments(
             reader.n_frames,
             reader.n_decoded,
             reader.broken_at_ms,
+            reader.end_ms,
             wall_s,
             error,
         )

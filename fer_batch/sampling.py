@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
 from fer_batch.config import Sampling
 
@@ -47,7 +48,7 @@ def choice(sampling: Sampling, clock: Clock) -> Choice:
     `previous_pts` is the PTS of the frame shown just before, None for the video's first. At a rate F the frame stands
     for each k with ``previous < k/F <= pts``: where a gap makes several k share a frame, its duration is the sum of
     theirs. The durations of a run of samples add up without rounding errors, because each is the difference of two
-    times that were rounded down.
+    times that were rounded down. The last one may reach past the end; :func:`fill_durations` mends that.
     """
     first_pts = _first_pts_at(sampling.start_ms, clock)
     end_pts = None if sampling.end_ms is None else _first_pts_at(sampling.end_ms, clock)
@@ -62,7 +63,7 @@ def choice(sampling: Sampling, clock: Clock) -> Choice:
 
     # k(pts) = floor((pts - zero) * time_base * fps), as one integer division
     ticks = clock.time_base * sampling.fps
-    first_k = -(-sampling.start_ms * sampling.fps.numerator // (1000 * sampling.fps.denominator))
+    first_k = _first_k(sampling)
 
     def at_rate(_index: int, pts: int, previous: int | None, _key: bool) -> int | None:
         last = (pts - clock.zero) * ticks.numerator // ticks.denominator
@@ -75,19 +76,29 @@ def choice(sampling: Sampling, clock: Clock) -> Choice:
     return at_rate
 
 
-def fill_durations(timestamps_ms: list[int], durations_ms: list[int], end_ms: int) -> list[int]:
-    """Replace :data:`UNTIL_NEXT`: a sample lasts until the next one, the last until `end_ms`.
+def fill_durations(sampling: Sampling, timestamps_ms: list[int], durations_ms: list[int], end_ms: int) -> list[int]:
+    """Let samples last no longer than what was sampled, so that their durations never sum to more than that.
+
+    At a rate the last sample stands for time up to the next instant of the grid, or up to `end_ms` if that is before.
+    Elsewhere :data:`UNTIL_NEXT` is replaced: a sample lasts until the next one, the last until `end_ms`.
 
     Args:
+        sampling: the rule that chose the samples.
         timestamps_ms: all of a video's samples, in order.
-        durations_ms: their durations, same length.
-        end_ms: end of the sampled range.
+        durations_ms: their durations as :func:`choice` gave them, same length.
+        end_ms: end of the sampled range: of the video, or `sampling.end_ms` if that is before.
     """
-    following = [*timestamps_ms[1:], end_ms][: len(timestamps_ms)]
-    return [
-        max(0, after - now) if duration == UNTIL_NEXT else duration
-        for now, after, duration in zip(timestamps_ms, following, durations_ms, strict=True)
-    ]
+    if not timestamps_ms:
+        return []
+    if sampling.mode == "fps":
+        reached_ms = _grid_ms(_first_k(sampling), sampling.fps) + sum(durations_ms)
+        return [*durations_ms[:-1], durations_ms[-1] - max(0, reached_ms - end_ms)]
+    return [max(0, after - now) for now, after in pairwise([*timestamps_ms, end_ms])]
+
+
+def _first_k(sampling: Sampling) -> int:
+    """Number of the first instant of the grid that lies in the sampled range."""
+    return -(-sampling.start_ms * sampling.fps.numerator // (1000 * sampling.fps.denominator))
 
 
 def _grid_ms(k: int, fps: Fraction) -> int:

@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 
 from fer_batch.config import RunConfig
 from fer_batch.errors import VideoError
-from fer_batch.plan import sampled_window_ms
 from fer_batch.probe import VideoInfo
 from fer_batch.process import SampledFrame, SegmentResult
 from fer_batch.sampling import fill_durations
@@ -28,7 +27,7 @@ class Detections:
     Attributes:
         faces: columns of :data:`fer_batch.schema.FACES`; `track_id` is 0.
         frames: columns of :data:`fer_batch.schema.FRAMES`.
-        n_frames, n_decoded, broken_at_ms, wall_s: see :class:`fer_batch.process.SegmentResult`.
+        n_frames, n_decoded, broken_at_ms, wall_s, end_ms: see :class:`fer_batch.process.SegmentResult`.
     """
 
     faces: pa.Table
@@ -37,6 +36,7 @@ class Detections:
     n_decoded: int
     broken_at_ms: int | None
     wall_s: float
+    end_ms: int | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ def detections(result: SegmentResult) -> Detections:
         result.n_decoded,
         result.broken_at_ms,
         result.wall_s,
+        result.end_ms,
     )
 
 
@@ -72,8 +73,11 @@ def final_video(video: VideoInfo, parts: list[Detections], config: RunConfig, pa
     """
     faces = pa.concat_tables([part.faces for part in parts])
     frames = pa.concat_tables([part.frames for part in parts])
-    end_ms = config.sampling.start_ms + sampled_window_ms(video, config.sampling)
-    durations = fill_durations(frames["timestamp_ms"].to_pylist(), frames["duration_ms"].to_pylist(), end_ms)
+    ends = [part.end_ms for part in parts if part.end_ms is not None]  # where only decoding told
+    length_ms = max(video.duration_ms, *ends) if ends else video.duration_ms
+    end_ms = length_ms if config.sampling.end_ms is None else min(length_ms, config.sampling.end_ms)
+    timestamps, durations = frames["timestamp_ms"].to_pylist(), frames["duration_ms"].to_pylist()
+    durations = fill_durations(config.sampling, timestamps, durations, end_ms)
     frames = _replace(frames, "duration_ms", pa.array(durations, pa.int32()))
     of_frame = pc.index_in(faces["frame_index"], frames["frame_index"].combine_chunks())
     faces = _replace(faces, "duration_ms", frames["duration_ms"].take(of_frame))
@@ -81,7 +85,7 @@ def final_video(video: VideoInfo, parts: list[Detections], config: RunConfig, pa
     step_ms = int(np.median(durations)) if durations else 0
     tracks = assign_tracks(faces["timestamp_ms"].to_numpy(), boxes, config.tracking, step_ms)
     faces = _replace(faces, "track_id", pa.array(tracks, pa.int32()))
-    return FinalVideo(faces, frames, _ledger_row(video, parts, faces, frames, part_name))
+    return FinalVideo(faces, frames, _ledger_row(video, parts, faces, frames, part_name, length_ms))
 
 
 def failed_row(path: Path, error: VideoError, video: VideoInfo | None = None) -> dict[str, Any]:
@@ -131,15 +135,18 @@ def _video_columns(video: VideoInfo) -> dict[str, Any]:
 
 
 def _ledger_row(
-    video: VideoInfo, parts: list[Detections], faces: pa.Table, frames: pa.Table, part_name: str
+    video: VideoInfo, parts: list[Detections], faces: pa.Table, frames: pa.Table, part_name: str, length_ms: int
 ) -> dict[str, Any]:
     breaks = [at for at in (video.broken_at_ms, *(part.broken_at_ms for part in parts)) if at is not None]
     lost = pc.sum(pc.equal(frames["reason"], "decode_error")).as_py() or 0
     with_face = pc.greater(frames["n_faces"], 0)
+    n_frames = video.n_frames if video.timing == "packets" else sum(part.n_frames for part in parts)
     row = {
         **_video_columns(video),
         "status": "ok",
-        "n_frames": video.n_frames if video.timing == "packets" else sum(part.n_frames for part in parts),
+        "duration_ms": length_ms,
+        "avg_fps": video.avg_fps if video.timing == "packets" else n_frames * 1000 / max(1, length_ms),
+        "n_frames": n_frames,
         "n_decoded": sum(part.n_decoded for part in parts),
         "n_sampled": len(frames),
         "n_with_face": pc.sum(with_face).as_py() or 0,
@@ -159,15 +166,34 @@ def _ledger_row(
             "error": f"none of the {lost} sampled frames could be decoded: the data is damaged",
         }
     if breaks:
-        at = min(breaks)
-        what = "is cut short or damaged" if not lost else f"is damaged, {lost} of {len(frames)} samples are lost"
         return {
             **row,
             "status": "partial",
             "error_code": "damaged",
-            "error": f"the file {what}; first at {at // 60000}:{at % 60000 / 1000:06.3f}. What decodes was kept.",
+            "error": _what_is_missing(video, min(breaks), lost, len(frames), length_ms),
         }
     return row
+
+
+def _what_is_missing(video: VideoInfo, first_ms: int, lost: int, n_sampled: int, length_ms: int) -> str:
+    said = []
+    if lost:
+        said.append(
+            f"{lost} of {n_sampled} samples are lost to damaged data, the first damage is at {_clock(first_ms)}"
+        )
+    elif video.broken_at_ms is None:
+        said.append(f"the data is damaged at {_clock(first_ms)}, between samples: none is lost")
+    if video.missing_ms:
+        whole_ms = length_ms + video.missing_ms
+        share = f"{_clock(video.missing_ms)} ({100 * video.missing_ms / whole_ms:.1f} %)"
+        said.append(f"the file is cut short at {_clock(length_ms)} of {_clock(whole_ms)}: {share} is missing")
+    elif video.broken_at_ms is not None:
+        said.append(f"the file is cut short at {_clock(length_ms)}; it does not say how long it should be")
+    return "; ".join(said) + ". What decodes was kept."
+
+
+def _clock(ms: int) -> str:
+    return f"{ms // 60000}:{ms % 60000 / 1000:06.3f}"
 
 
 def _faces_table(video_id: str, samples: list[SampledFrame], probabilities: np.ndarray) -> pa.Table:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import accumulate
 
 import pytest
 from hypothesis import given
@@ -60,15 +61,29 @@ def test_every_and_keyframes_last_until_the_next_sample() -> None:
     assert [pts for pts, _ in chosen(times, Sampling(mode="every", every=10))] == [0, 400, 800]
     found = chosen(times, Sampling(mode="keyframes"))
     assert found == [(0, UNTIL_NEXT), (400, UNTIL_NEXT), (800, UNTIL_NEXT)]
-    assert fill_durations([0, 400, 800], [UNTIL_NEXT] * 3, 1000) == [400, 400, 200]
+    assert fill_durations(Sampling(mode="keyframes"), [0, 400, 800], [UNTIL_NEXT] * 3, 1000) == [400, 400, 200]
 
 
 def test_no_samples_have_no_durations() -> None:
-    assert fill_durations([], [], 1000) == []
+    assert fill_durations(Sampling(), [], [], 1000) == []
+    assert fill_durations(Sampling(mode="every"), [], [], 1000) == []
 
 
-def test_durations_already_known_stay() -> None:
-    assert fill_durations([0, 500], [500, 500], 700) == [500, 500]
+@pytest.mark.parametrize(("end_ms", "last"), [(700, 200), (501, 1), (500, 0), (1000, 500), (1200, 500)])
+def test_the_last_sample_at_a_rate_ends_with_the_video(end_ms: int, last: int) -> None:
+    assert fill_durations(Sampling(), [0, 500], [500, 500], end_ms) == [500, last]
+
+
+def test_the_last_sample_may_stand_for_the_gap_before_it_and_ends_with_the_video() -> None:
+    times = [0, 100, 2600]
+    found = chosen(times, Sampling())
+    assert found == [(0, 500), (2600, 2500)]
+    assert fill_durations(Sampling(), [0, 2600], [500, 2500], 2640) == [500, 2140]
+
+
+def test_a_range_that_begins_off_the_grid_counts_from_its_first_instant() -> None:
+    sampling = Sampling(start_ms=700, end_ms=2100)
+    assert fill_durations(sampling, [1000, 1520, 2000], [500, 500, 500], 2100) == [500, 500, 100]
 
 
 @given(
@@ -108,3 +123,30 @@ def test_durations_sum_to_the_grid_and_rows_do_not_repeat(
 def test_values_that_make_no_sense_are_refused_by_name(wrong: dict[str, object], named: str) -> None:
     with pytest.raises(RefusedError, match=named):
         Sampling(**wrong)  # type: ignore[arg-type]
+
+
+@given(
+    steps=st.lists(st.integers(1, 3000), min_size=1, max_size=60),
+    last=st.integers(0, 3000),
+    sampling=st.one_of(
+        st.builds(
+            Sampling, fps=st.fractions(Fraction(1, 20), 60).filter(lambda f: f > 0), start_ms=st.integers(0, 9000)
+        ),
+        st.builds(Sampling, mode=st.just("every"), every=st.integers(1, 9), start_ms=st.integers(0, 9000)),
+        st.builds(Sampling, mode=st.just("keyframes")),
+    ),
+    base=st.sampled_from([Fraction(1, 1000), Fraction(1, 90000), Fraction(1001, 30000), Fraction(1, 15360)]),
+)
+def test_samples_never_last_longer_than_the_video(
+    steps: list[int], last: int, sampling: Sampling, base: Fraction
+) -> None:
+    times = list(accumulate(steps, initial=0))
+    clock = Clock(base, 0)
+    end_ms = clock.milliseconds(times[-1] + last)
+    found = chosen(times, sampling, clock)
+    timestamps = [clock.milliseconds(pts) for pts, _ in found]
+    durations = fill_durations(sampling, timestamps, [duration for _, duration in found], end_ms)
+    assert all(duration >= 0 for duration in durations)
+    assert sum(durations) <= max(0, end_ms - sampling.start_ms)
+    if found and sampling.start_ms == 0 and sampling.mode == "fps":  # nothing lacks but what no instant falls into
+        assert sum(durations) >= clock.milliseconds(times[-1])
