@@ -17,7 +17,8 @@ import av.video.stream
 from av.error import FFmpegError
 
 from fer_batch.errors import VideoError
-from fer_batch.truncation import begins_as_mp4, is_cut_short
+from fer_batch.mp4 import begins_as_mp4, has_external_media
+from fer_batch.truncation import is_cut_short
 from fer_batch.watchdog import beat
 
 av.logging.set_level(av.logging.FATAL)  # FFmpeg's remarks on damage are turned into ledger rows instead
@@ -25,6 +26,9 @@ av.logging.set_level(av.logging.FATAL)  # FFmpeg's remarks on damage are turned 
 FORMATS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,ivf,nut"
 """Demuxers that may open a file: containers that hold their media themselves. Playlists and scripts are not among
 them, for they could make FFmpeg open other files or addresses."""
+
+STILL_PICTURES = frozenset({"avif", "heic", "heix", "heim", "heis", "mif1", "mif2", "jpeg", "crx"})
+"""Brands of files of MP4's structure that hold single pictures (ISO/IEC 23008-12, and Canon's raw format)."""
 
 MAX_PIXELS = 8192 * 8192
 """Largest picture that is decoded; a decoder's buffers for a larger one could exhaust the memory."""
@@ -113,9 +117,22 @@ def open_video(path: Path) -> av.container.InputContainer:
     """Open `path` as a local media file: never as a URL, and by no demuxer that could open anything else.
 
     Raises:
-        VideoError: ``unreadable``, ``vanished``, ``empty``, ``unfinished`` or ``not_a_video``.
+        VideoError: ``unreadable``, ``vanished``, ``empty``, ``unfinished``, ``not_a_video`` or ``external_media``.
     """
     check_readable(path)
+    if has_external_media(path):
+        raise VideoError(
+            "external_media",
+            "its pictures or sound lie in other files, which are not opened; save it as a self-contained movie",
+        )
+    container = _open(path)
+    if container.metadata.get("major_brand", "").strip() in STILL_PICTURES:
+        container.close()
+        raise VideoError("not_a_video", "a picture, not a video; fer-batch predict looks at faces in pictures")
+    return container
+
+
+def _open(path: Path) -> av.container.InputContainer:
     try:
         return av.open(
             "file:" + os.fspath(path),
@@ -156,7 +173,9 @@ def check_readable(path: Path) -> os.stat_result:
     except FileNotFoundError as error:
         raise VideoError("vanished", "the file is no longer there; put it back and use --retry-failed") from error
     except OSError as error:
-        raise VideoError("unreadable", f"cannot be read: {error.strerror}; check its permissions") from error
+        raise VideoError(
+            "unreadable", f"cannot be read: {error.strerror}; check the file and its permissions"
+        ) from error
     if status.st_size == 0:
         raise VideoError("empty", "the file is empty (0 bytes)")
     return status

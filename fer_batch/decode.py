@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Literal, TypeAlias
 
 import av
+import av.container
 import av.video.frame
 import av.video.stream
 import cv2
@@ -129,13 +130,13 @@ class SegmentReader:
     def _by_decoded_order(self) -> Iterator[FrameSample]:
         """For files whose packets do not tell when a frame is shown: every frame is decoded.
 
-        Times that do not grow mark the start of a new time line, which is joined to the end of the one before.
+        Times that do not grow mark the start of a new time line, which is joined to the end of the one before. A frame
+        without a time is shown when the one before ends.
         """
         use_dts = self._video.container == "avi"
-        first: int | None = None
         last: int | None = None
-        step = 1
-        offset = self._clock.zero
+        step = self._video.frame_ticks  # how long the last frame is shown
+        offset: int | None = None  # from the container's times to ours
         is_damaged = False
 
         def on_damage(_pts: int) -> None:
@@ -143,17 +144,20 @@ class SegmentReader:
             is_damaged = True
             self._note_damage(self._clock.zero if last is None else last)
 
-        packets: Iterator[tuple[_Packet, _Skip]] = ((packet, "DEFAULT") for packet, _time in self._packets())
+        packets: Iterator[tuple[_Packet, _Skip]] = ((packet, "DEFAULT") for packet in self._every_packet())
         for frame in self._decode(packets, on_damage):
-            time = frame.dts if use_dts or frame.pts is None else frame.pts
-            first = (time or 0) if first is None else first
-            pts = offset if last is None else last + step  # for a frame without a time
+            if last is None:
+                use_dts = use_dts or frame.pts is None
+            time = frame.dts if use_dts else frame.pts
+            following = self._clock.zero if last is None else last + step
+            pts = following
             if time is not None:
-                pts = time - first + offset
-                if last is not None and pts <= last:
-                    offset += last + step - pts
-                    pts = last + step
-            if last is not None:
+                is_new_line = offset is None or (last is not None and time + offset <= last)
+                offset = following - time if offset is None or is_new_line else offset
+                pts = time + offset
+            if frame.duration:
+                step = frame.duration
+            elif last is not None:
                 step = pts - last
             is_damaged = is_damaged and not frame.key_frame
             duration = self._choose(self.n_frames, pts, last, bool(frame.key_frame))
@@ -165,17 +169,29 @@ class SegmentReader:
         if last is not None:
             self.end_ms = self._clock.milliseconds(last + step)
 
+    def _every_packet(self) -> Iterator[_Packet]:
+        """All of the video's packets in decode order, also those without a time."""
+        with open_video(self._video.path) as container:
+            try:
+                yield from (packet for packet in read_packets(container, self._stream(container)) if packet.size)
+            except FFmpegError:
+                self._note_damage(self._video.end_pts)  # reading breaks off here, as it did when probing
+
+    def _stream(self, container: av.container.InputContainer) -> av.video.stream.VideoStream:
+        stream = video_stream(container)
+        if stream.index != self._video.stream_index:
+            raise VideoError("changed", "the file changed while it was processed; run the same command again")
+        # An error in the data must be reported, not papered over with parts of other pictures.
+        stream.codec_context.options |= {"err_detect": "explode"}
+        return stream
+
     def _packets(self) -> Iterator[tuple[_Packet, PacketTime]]:
         """The segment's packets with their times, in decode order, from its first key frame on."""
         is_first = self.segment.start.previous_pts is None
         back_s = [0, 5] if not is_first else []  # not every container's index leads to the place asked for
         for seek_back_s in [*back_s, None]:
             with open_video(self._video.path) as container:
-                stream = video_stream(container)
-                if stream.index != self._video.stream_index:
-                    raise VideoError("changed", "the file changed while it was processed; run the same command again")
-                # An error in the data must be reported, not papered over with parts of other pictures.
-                stream.codec_context.options |= {"err_detect": "explode"}
+                stream = self._stream(container)
                 if seek_back_s is not None:
                     target = self.segment.start.pts - int(seek_back_s / self._clock.time_base)
                     container.seek(target, stream=stream, backward=True)

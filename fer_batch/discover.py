@@ -102,7 +102,7 @@ class Discovery:
             path = folder / entry.name
             if entry.name.startswith("."):  # hidden; also what macOS leaves beside each file on foreign disks
                 self.passed_over += 1
-            elif entry.is_dir():
+            elif _is_folder(entry):
                 yield from self._walk(path, root, parents | {here})
             elif path.suffix.lower() in VIDEO_SUFFIXES and self._is_wanted(path, root):
                 yield path
@@ -116,3 +116,10 @@ class Discovery:
             return any(fnmatch(name, pattern) for name in names for pattern in patterns)
 
         return (not self.include or matches(self.include)) and not matches(self.exclude)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False  # links that lead to each other, for example: probing such a file enters it in the ledger

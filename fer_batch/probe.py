@@ -62,10 +62,12 @@ class VideoInfo:
         n_frames: frames shown.
         is_vfr: the time between frames varies.
         timing: ``packets`` where packets carry reliable PTS, ``decoder`` where only the order of the decoded frames
-            tells (some AVI files, PTS that jump back): then every frame is decoded and the video is not cut.
+            tells (some AVI files, PTS that are missing or jump back): then every frame is decoded and the video is not
+            cut.
         cuts: places where it can be cut, the first at its start.
         broken_at_ms: where reading the container ended early; None if it did not.
         missing_ms: how much of the length that the container promises is not there; None if that is not known.
+        frame_ticks: how long a frame lasts by the frame rate, for frames that do not tell.
     """
 
     path: Path
@@ -88,6 +90,7 @@ class VideoInfo:
     broken_at_ms: int | None
     cuts: tuple[Cut, ...] = field(repr=False)
     missing_ms: int | None = None
+    frame_ticks: int = 1
 
     @property
     def clock(self) -> Clock:
@@ -115,17 +118,17 @@ def probe(path: Path) -> VideoInfo:
     status = check_readable(path)
     with open_video(path) as container:
         stream = video_stream(container)
-        packets, broken = _packet_times(container, stream)
+        packets, broken, is_timeless = _packet_times(container, stream)
         shown = sorted({p.pts for p in packets if p.is_shown})
         is_short = broken or is_cut_short(path, status.st_size) or _ends_before_its_index(stream, status.st_size)
         if not shown:
             why = "the file is cut short before its first frame" if is_short else "the video stream holds no frame"
             raise VideoError("no_frames", why)
-        timing = _timing(container, stream, packets)
+        timing = "decoder" if is_timeless else _timing(container, stream, packets)
         clock = Clock(_time_base(stream), shown[0])
         end = max(p.pts + p.duration for p in packets if p.is_shown)
         if end <= shown[-1]:  # no durations: the last frame lasts as long as the one before
-            end = shown[-1] + (shown[-1] - shown[-2] if len(shown) > 1 else _frame_ticks(stream, clock))
+            end = shown[-1] + (shown[-1] - shown[-2] if len(shown) > 1 else _frame_ticks(stream))
         end_ms = clock.milliseconds(end)
         if end_ms > LONGEST_MS:
             raise VideoError("bad_times", f"its times span {end_ms / 86_400_000:,.0f} days: they are damaged")
@@ -138,7 +141,7 @@ def probe(path: Path) -> VideoInfo:
             size_bytes=status.st_size,
             mtime_ns=status.st_mtime_ns,
             container=container.format.name,
-            codec=stream.codec_context.name,
+            codec=stream.codec_context.codec.canonical_name,
             stream_index=stream.index,
             **_square(width, height, aspect, rotation),
             rotation=rotation,
@@ -151,6 +154,7 @@ def probe(path: Path) -> VideoInfo:
             timing=timing,
             broken_at_ms=end_ms if is_short else None,
             missing_ms=promised_ms - end_ms if promised_ms > end_ms else None,
+            frame_ticks=_frame_ticks(stream),
             cuts=_cuts(packets, shown, clock) if timing == "packets" else (Cut(clock.zero, 0, None),),
         )
 
@@ -168,17 +172,25 @@ def fingerprint(path: Path, size: int) -> str:
 
 def _packet_times(
     container: av.container.InputContainer, stream: av.video.stream.VideoStream
-) -> tuple[list[PacketTime], bool]:
-    """Times of all packets in decode order, and whether reading broke off."""
+) -> tuple[list[PacketTime], bool, bool]:
+    """Times of all packets in decode order, whether reading broke off, and whether some packets have no time.
+
+    Such a packet is entered with the end of the one before, so that the video's length is about right.
+    """
     found: list[PacketTime] = []
+    is_timeless = False
     try:
         for packet in read_packets(container, stream):
             time = PacketTime.of(packet)
+            if time is None and packet.size:
+                is_timeless = True
+                step = packet.duration or _frame_ticks(stream)
+                time = PacketTime(found[-1].pts + step if found else 0, step, packet.is_keyframe, False, True, True)
             if time is not None:
                 found.append(time)
     except FFmpegError:
-        return found, True
-    return found, False
+        return found, True, is_timeless
+    return found, False, is_timeless
 
 
 def _timing(
@@ -234,10 +246,9 @@ def _promised_ms(container: av.container.InputContainer, stream: av.video.stream
     return int(stream.frames * base * 1000) if name == "avi" else 0
 
 
-def _frame_ticks(stream: av.video.stream.VideoStream, clock: Clock) -> int:
-    """How long a single frame lasts that does not say so itself: by the frame rate, if there is one."""
-    rate = stream.guessed_rate
-    return max(1, int(1 / (rate * clock.time_base))) if rate else max(1, int(Fraction(1, 25) / clock.time_base))
+def _frame_ticks(stream: av.video.stream.VideoStream) -> int:
+    """How long a frame lasts that does not say so itself: by the frame rate, by 25 a second if there is none."""
+    return max(1, round(1 / ((stream.average_rate or 25) * _time_base(stream))))
 
 
 def _display(path: Path) -> tuple[int, int, int]:

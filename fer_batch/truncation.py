@@ -9,28 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import BinaryIO
 
-_MP4_BOXES = frozenset(
-    b"ftyp styp moov moof mdat mfra free skip wide sidx ssix uuid meta udta pnot emsg prft pdin imda".split()
-)
-"""Boxes that stand at the top level of MP4 and MOV files (ISO/IEC 14496-12, and QuickTime's own)."""
-
-_MP4_BEGINNINGS = frozenset(b"ftyp moov mdat wide free skip".split())
+from fer_batch import mp4
 
 _TS_SYNC = 0x47
 
 _TS_PACKET = ((188, 0), (192, 4), (204, 0))
 """Sizes of a transport stream's packets, plain, with a time code (Blu-ray, AVCHD) or with error correction, and where
 in a packet its sync byte is (ISO/IEC 13818-1)."""
-
-
-def begins_as_mp4(path: Path) -> bool:
-    """Whether the first box is one that MP4 and MOV files begin with.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    with open(path, "rb") as file:
-        return file.read(8)[4:] in _MP4_BEGINNINGS
 
 
 def is_cut_short(path: Path, size: int) -> bool:
@@ -44,8 +29,8 @@ def is_cut_short(path: Path, size: int) -> bool:
     """
     with open(path, "rb") as file:
         head = file.read(408)
-        if head[4:8] in _MP4_BOXES:
-            return _mp4_end(file, size) > size
+        if head[4:8] in mp4.TOP_LEVEL:
+            return mp4.said_end(file, size) > size
         if head.startswith(b"\x1aE\xdf\xa3"):
             return _matroska_end(head) > size
         if head.startswith(b"RIFF") and head[8:12] == b"AVI ":
@@ -56,21 +41,6 @@ def is_cut_short(path: Path, size: int) -> bool:
             if all(head[at : at + 1] == bytes([_TS_SYNC]) for at in (sync, packet + sync)):
                 return size % packet != 0
     return False
-
-
-def _mp4_end(file: BinaryIO, size: int) -> int:
-    """Where the last box ends: each says its size and kind, or that it goes on to the end of the file."""
-    position = 0
-    while position < size:
-        file.seek(position)
-        header = file.read(16)
-        length = int.from_bytes(header[:4], "big")
-        if header[4:8] not in _MP4_BOXES or length == 0:
-            return position  # not a box (some cameras leave remarks behind the last one), or one without an end
-        position += int.from_bytes(header[8:16], "big") if length == 1 else length
-        if length < 8 and length != 1:
-            return 0  # no box is that small: damaged, and no telling what it says
-    return position
 
 
 def _matroska_end(head: bytes) -> int:
