@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fer_batch.bundle import ModelBundle
-from fer_batch.commit import Counts, commit_rows, committed_segments, compact
+from fer_batch.commit import Counts, commit_rows, committed_segments, compact, create_folders
 from fer_batch.config import Resources, RunConfig
 from fer_batch.detect import check_detector
 from fer_batch.discover import Discovery
@@ -99,9 +100,11 @@ def run(
             "created_by": f"fer-batch {version('fer-batch')}",
         }
         crop = CropSpec(bundle.template, bundle.input_size, bundle.channels)
-        context = RunContext(path, wanted, detector, crop, metadata, asked.stall_s)
+        context = RunContext(path, wanted, detector, crop, metadata, asked.stall_s, placement.worker_bytes)
         open_folder(path, wanted, redo)
-        stack.enter_context(Lease(path / "work" / "lease.json"))
+        lease = stack.enter_context(Lease(context.lease_file))
+        create_folders(path)  # again: the end of another run may have removed them meanwhile
+        context = replace(context, lease=lease.token)
         stack.enter_context(log_file(path / "run.log"))
         state = RunState(path, wanted, bundle, discovery)
         try:
@@ -113,7 +116,11 @@ def run(
             log.error("stopped: %s", error)
             state.write_if_possible("stopped")
             raise
-    shutil.rmtree(path / "work")
+        for item in context.lease_file.parent.iterdir():
+            if item.is_dir():  # the lease is held to the last, lest another run's work be removed
+                shutil.rmtree(item)
+    with contextlib.suppress(OSError):  # another run is there already
+        context.lease_file.parent.rmdir()
     return Run(path)
 
 

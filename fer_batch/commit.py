@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fer_batch.errors import StoppedError
-from fer_batch.plan import Segment
+from fer_batch.errors import StoppedError, VideoError
+from fer_batch.plan import Segment, disjoint, tiling
 from fer_batch.probe import VideoInfo
 from fer_batch.process import RunContext
 from fer_batch.schema import FACES, FRAMES, VIDEOS, with_metadata
@@ -127,22 +127,55 @@ def commit_segment(context: RunContext, segment: Segment, found: Detections) -> 
 
 
 def committed_segments(path: Path, video_id: str) -> list[tuple[int, int]]:
-    """PTS ranges of a video that are done already."""
-    return [(counts["start_pts"], counts["end_pts"]) for _, counts in _segment_files(path, video_id)]
+    """PTS ranges of a video that are done already, in order; none overlaps another."""
+    return disjoint((counts["start_pts"], counts["end_pts"]) for _, counts in _segment_files(path, video_id))
 
 
 def commit_long_video(context: RunContext, video: VideoInfo) -> Counts:
-    """Join the committed segments of a video into its final rows."""
+    """Join the committed segments of a video into its final rows. They stay: see :func:`forget_segments`.
+
+    Raises:
+        VideoError: a segment is missing.
+    """
     parts = []
-    for frames_file, counts in _segment_files(context.path, video.video_id):
+    by_range = {(counts["start_pts"], counts["end_pts"]): (file, counts)
+                for file, counts in _segment_files(context.path, video.video_id)}  # fmt: skip
+    whole = tiling(by_range, video.start_pts, video.end_pts)
+    if whole is None:
+        folder = context.path / "work" / "units" / video.video_id
+        raise VideoError("internal_error", f"segments that were committed are gone from {folder}")
+    for frames_file, counts in (by_range[part] for part in whole):
         faces_file = frames_file.with_name(frames_file.name.replace(".frames.", ".faces."))
         extra = {name: counts[name] for name in ("n_frames", "n_decoded", "broken_at_ms", "wall_s")}
         parts.append(Detections(pq.read_table(faces_file), pq.read_table(frames_file), **extra))
     name = video.video_id
     final = final_video(video, parts, context.config, part_name(name))
-    counted = commit_videos(context, name, [final], [])
-    shutil.rmtree(context.path / "work" / "units" / video.video_id)
-    return counted
+    return commit_videos(context, name, [final], [])
+
+
+def forget_segments(path: Path, video_id: str) -> None:
+    """Remove the segments of a video that was joined. Only the driver does, once it knows: a join may be repeated."""
+    shutil.rmtree(path / "work" / "units" / video_id, ignore_errors=True)  # what stays goes with the folder work/
+
+
+def committed_rows(path: Path, name: str, since_ns: int) -> pa.Table | None:
+    """The ledger's rows that were committed under `name` at or after a time (ns since 1970), None if there are none."""
+    files = sorted((path / "work" / "ledger").glob(f"*-{name}.parquet"))
+    if not files or int(files[-1].name.partition("-")[0]) < since_ns:
+        return None
+    return pq.read_table(files[-1])
+
+
+def committed_segment(path: Path, segment: Segment) -> tuple[int, int] | None:
+    """How many frames and faces were committed of a segment, None if it was not."""
+    stem = f"{segment.start.pts}_{segment.end_pts}"
+    files = [
+        path / "work" / "units" / segment.video.video_id / f"{stem}.{table}.parquet" for table in ("frames", "faces")
+    ]
+    if not files[0].is_file():
+        return None
+    n_frames, n_faces = (pq.read_metadata(file).num_rows for file in files)
+    return n_frames, n_faces
 
 
 def _segment_files(path: Path, video_id: str) -> list[tuple[Path, dict[str, Any]]]:

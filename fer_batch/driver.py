@@ -14,16 +14,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from fer_batch.commit import Counts, commit_rows
+from fer_batch.commit import Counts, commit_rows, committed_rows, forget_segments
 from fer_batch.errors import VideoError
 from fer_batch.plan import Unit
 from fer_batch.probe import VideoInfo
 from fer_batch.process import RunContext, Seconds
 from fer_batch.progress import Progress
-from fer_batch.schedule import Schedule
+from fer_batch.schedule import MAX_ATTEMPTS, Schedule
 from fer_batch.tables import failed_row, path_text
-from fer_batch.watchdog import stalled
-from fer_batch.worker import Probed, UnitDone
+from fer_batch.watchdog import ended
+from fer_batch.worker import Probed, UnitDone, committed_before
 
 log = logging.getLogger("fer_batch")
 
@@ -33,16 +33,28 @@ PROBE_CHUNK = 16
 
 @dataclass(frozen=True)
 class Probe:
-    """The task to look into some files; its outcome is a :class:`fer_batch.worker.Probed`."""
+    """The task to look into some files; its outcome is a :class:`fer_batch.worker.Probed`.
+
+    Attributes:
+        paths: the files.
+        attempt: how often this was tried before.
+    """
 
     paths: tuple[Path, ...]
+    attempt: int = 0
 
 
 @dataclass(frozen=True)
 class Join:
-    """The task to join a long video's committed segments; its outcome is the :class:`fer_batch.commit.Counts`."""
+    """The task to join a long video's committed segments; its outcome is the :class:`fer_batch.commit.Counts`.
+
+    Attributes:
+        video: all of whose segments are committed.
+        attempt: how often this was tried before.
+    """
 
     video: VideoInfo
+    attempt: int = 0
 
 
 Task = Probe | Unit | Join
@@ -123,7 +135,7 @@ class Driver:
         self._files = files
         self._all_found = False
         self._report, self._snapshot = on_progress, snapshot
-        self._start = time.monotonic()
+        self._start, self._began_ns = time.monotonic(), time.time_ns()
         self._before = counts.videos
 
     def run(self) -> None:
@@ -174,7 +186,12 @@ class Driver:
             assert isinstance(task, Unit)  # noqa: S101 - for mypy
             self._unit_done(task, outcome)
         else:
-            self.counts += outcome
+            assert isinstance(task, Join)  # noqa: S101 - for mypy
+            self._joined(task.video, outcome)
+
+    def _joined(self, video: VideoInfo, counts: Counts) -> None:
+        self.counts += counts
+        forget_segments(self.context.path, video.video_id)
 
     def _unit_done(self, unit: Unit, done: UnitDone) -> None:
         self._failures(done.failures, done.counts)
@@ -189,29 +206,39 @@ class Driver:
         self.schedule.done(unit)
 
     def _lost(self, task: Task, lost: Lost) -> None:
-        """A task came to nothing: try again what can be tried again, enter the rest in the ledger."""
-        advice = "see run.log, and try again with --retry-failed"
-        stuck = stalled(self.context.stalled)
-        given_up: list[tuple[Path, VideoInfo | None]]
+        """A task came to nothing: unless it was committed all the same, try again, or enter in the ledger that not."""
         if isinstance(task, Unit):
-            given_up = [(video.path, video) for video in self.schedule.lost(task)]
-        elif isinstance(task, Join):
-            given_up = [(task.video.path, task.video)]
-        elif len(task.paths) > 1:
-            for path in task.paths:  # each on its own, so that only the guilty one fails
-                self._workers.start(Probe((path,)))
-            return
+            done = committed_before(task, self.context, self._began_ns)
+            if done is not None:
+                self._unit_done(task, done)
+            else:
+                self._give_up([(video.path, video) for video in self.schedule.lost(task)], lost)
+        elif isinstance(task, Probe):
+            if len(task.paths) > 1 or task.attempt + 1 < MAX_ATTEMPTS:
+                for path in task.paths:  # each on its own, so that only the guilty one fails
+                    self._workers.start(Probe((path,), task.attempt + 1))
+            else:
+                self._give_up([(task.paths[0], None)], lost)
         else:
-            given_up = [(task.paths[0], None)]
-        if given_up:
-            rows, said = [], []
-            for path, video in given_up:
-                why: tuple[str, str] = (lost.code, lost.reason)
-                if path_text(path) in stuck:
-                    why = ("timed_out", f"no progress for {self.context.stall_s:g} s, each time it was tried")
-                rows.append(failed_row(path, VideoError(why[0], f"{why[1]}; {advice}"), video))
-                said.append((path, why[1]))
-            self._failures(said, commit_rows(self.context.path, "driver", rows, self.context.metadata))
+            rows = committed_rows(self.context.path, task.video.video_id, self._began_ns)
+            if rows is not None:
+                self._joined(task.video, Counts.of(rows))
+            elif task.attempt + 1 < MAX_ATTEMPTS:
+                self._workers.start(Join(task.video, task.attempt + 1))
+            else:
+                self._give_up([(task.video.path, task.video)], lost)
+
+    def _give_up(self, given_up: list[tuple[Path, VideoInfo | None]], lost: Lost) -> None:
+        if not given_up:
+            return
+        noted = ended(self.context.stalled)
+        rows, said = [], []
+        for path, video in given_up:
+            code, reason = noted.get(path_text(path), (lost.code, lost.reason))
+            error = VideoError(code, f"{reason}; see run.log, and try again with --retry-failed")
+            rows.append(failed_row(path, error, video))
+            said.append((path, reason))
+        self._failures(said, commit_rows(self.context.path, "driver", rows, self.context.metadata))
 
     def _failures(self, failures: list[tuple[Path, str]], counts: Counts) -> None:
         self.counts += counts

@@ -30,17 +30,16 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import ray
-from ray.exceptions import ActorDiedError, RayError, RayTaskError
+from ray.exceptions import ActorDiedError, OutOfMemoryError, RayError, RayTaskError
 
 from fer_batch.actor import EmotionActor
-from fer_batch.commit import commit_long_video
 from fer_batch.driver import Join, Lost, Outcome, Task
 from fer_batch.errors import FerBatchError, RefusedError, StoppedError, VideoError
 from fer_batch.plan import Unit
 from fer_batch.process import RunContext
 from fer_batch.resources import Placement
 from fer_batch.scratch import scratch_folder
-from fer_batch.worker import UnitDone, do_unit, probe_files
+from fer_batch.worker import UnitDone, do_unit, join, probe_files
 
 log = logging.getLogger("fer_batch")
 
@@ -162,7 +161,7 @@ class RayWorkers:
         options = {"num_cpus": placement.worker_cpus, "max_retries": 0}
         self._probe = ray.remote(probe_files).options(**options)
         self._unit = ray.remote(_unit_task).options(**options)
-        self._join = ray.remote(commit_long_video).options(**options)
+        self._join = ray.remote(join).options(**options)
 
     def __enter__(self) -> RayWorkers:
         return self
@@ -245,6 +244,9 @@ class RayWorkers:
                 raise StoppedError(f"the model cannot be loaded in its actor: {reason}. See run.log") from error
             log.error("a task failed: %s", error)
             return Lost("internal_error", f"{type(error.cause).__name__}: {error.cause}")
+        except OutOfMemoryError as error:  # by Ray, which cannot know who is to blame
+            log.error("a worker was ended: %s", error)
+            return Lost("worker_died", "the machine ran out of memory each time it was tried; use fewer --workers")
         except RayError as error:
             log.error("a worker died: %s", error)
             return Lost("worker_died", "its worker process died each time it was tried")

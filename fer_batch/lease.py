@@ -30,7 +30,7 @@ class Lease:
         self.file = file
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
-        self._token = f"{socket.gethostname()}:{os.getpid()}:{time.time_ns()}"
+        self.token = f"{socket.gethostname()}:{os.getpid()}:{time.time_ns()}"
 
     def __enter__(self) -> Lease:
         while not self._create():
@@ -57,7 +57,7 @@ class Lease:
         self._stop.set()
         self._thread.join()
         holder = self._read()
-        if holder is not None and holder["token"] == self._token:
+        if holder is not None and holder["token"] == self.token:
             self.file.unlink(missing_ok=True)
 
     def holder(self) -> str | None:
@@ -70,7 +70,7 @@ class Lease:
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "process_started": process_start(os.getpid()),
-            "token": self._token,
+            "token": self.token,
         }
         draft = self.file.with_name(f"{self.file.name}.{os.getpid()}.tmp")
         try:
@@ -108,6 +108,19 @@ class Lease:
                 os.utime(self.file)
             except OSError:
                 return  # the folder is gone or read-only: the next commit says so
+
+
+def check_lease(file: Path, token: str) -> None:
+    """For a worker, before it commits: does the driver that it works for still hold the lease?
+
+    The workers of a driver that was killed live on for some seconds, while the next driver is at work already.
+
+    Raises:
+        StoppedError: another driver has the folder now, or none.
+    """
+    holder = Lease(file)._read()
+    if holder is None or holder["token"] != token:
+        raise StoppedError(f"{file.parent.parent} was taken over by another fer-batch, or this one is over")
 
 
 def process_start(pid: int) -> str | None:

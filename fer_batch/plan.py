@@ -134,6 +134,34 @@ def segments(video: VideoInfo, cost: float, target: float, done: Iterable[tuple[
     return found
 
 
+def disjoint(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """As many of some PTS ranges as do not overlap, in order.
+
+    Those of a video that were committed overlap where a worker of a driver that was killed committed its last segment
+    after the next driver had cut the video anew.
+    """
+    chosen: list[tuple[int, int]] = []
+    for start, end in sorted(set(ranges), key=lambda item: (item[1], item[0])):
+        if not chosen or start >= chosen[-1][1]:
+            chosen.append((start, end))
+    return chosen
+
+
+def tiling(ranges: Iterable[tuple[int, int]], start: int, end: int) -> list[tuple[int, int]] | None:
+    """Those of some PTS ranges that cover `start` to `end` without gap or overlap, in order; None if none do."""
+    following: dict[int, int] = {}  # from where the end can be reached, and by which range
+    for first, last in sorted(set(ranges), reverse=True):
+        if last == end or last in following:
+            following.setdefault(first, last)
+    found = []
+    while start != end:
+        if start not in following:
+            return None
+        found.append((start, following[start]))
+        start = following[start]
+    return found
+
+
 def _remaining(video: VideoInfo, done: Iterable[tuple[int, int]]) -> list[tuple[Cut, int]]:
     """The gaps between the ranges that are done, each from a cut to a PTS."""
     by_pts = {cut.pts: cut for cut in video.cuts}

@@ -57,6 +57,8 @@ class RunContext:
         crop: what the model expects.
         metadata: goes into the metadata of every table.
         stall_s: how long a file may bring no progress before its worker is ended.
+        memory_bytes: how much memory a worker may use before it is ended; None for any amount.
+        lease: token of the driver that this is done for; a worker whose driver lost the folder commits nothing more.
     """
 
     path: Path
@@ -65,11 +67,18 @@ class RunContext:
     crop: CropSpec
     metadata: dict[str, str]
     stall_s: float = STALL_S
+    memory_bytes: int | None = None
+    lease: str = ""
 
     @property
     def stalled(self) -> Path:
-        """Where a worker that is ended for want of progress says which file it was."""
+        """Where a worker that is ended by its watchdog says which file it was."""
         return self.path / "work" / "stalled"
+
+    @property
+    def lease_file(self) -> Path:
+        """Says whose folder it is, see :class:`fer_batch.lease.Lease`."""
+        return self.path / "work" / "lease.json"
 
 
 @dataclass

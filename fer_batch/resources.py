@@ -7,6 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from fer_batch.config import Resources
 from fer_batch.errors import RefusedError
 
@@ -27,6 +29,10 @@ STORE_BYTES = 200 * 1000**2
 MIN_STORE_BYTES = 80 * 1000**2
 """Ray refuses a smaller object store."""
 
+WORKER_LIMITS = (1 * GB, 4 * GB)
+"""A worker's limit of memory is its share of the machine's, but at least and at most so much. The largest pictures that
+are decoded at all have 67 million pixels, of which H.264 and HEVC may keep sixteen."""
+
 CPUS_PER_ACTOR = 8
 """On CPU one model serves this many cores; more models would mostly cost memory."""
 
@@ -44,6 +50,8 @@ class Placement:
         actor_threads: threads of a model on CPU. All cores: whichever of decoding and scoring has more to do gets
             more of them from the operating system.
         store_bytes: size of the object store.
+        worker_bytes: how much memory a worker may take before it is ended: a file that exhausts the machine's would
+            take others' work with it. None on a cluster, where Ray itself ends workers when a node's runs out.
     """
 
     cpus: int
@@ -54,6 +62,7 @@ class Placement:
     actor_gpus: float
     actor_threads: int
     store_bytes: int
+    worker_bytes: int | None = None
 
     def describe(self) -> str:
         """One line for the log and `--dry-run`."""
@@ -130,7 +139,24 @@ def place(asked: Resources, cpus: int, gpus: float) -> Placement:
         actor_gpus=_share(used_gpus, actors) if used_gpus < actors else float(used_gpus // actors),
         actor_threads=max(1, used // actors),
         store_bytes=store,
+        worker_bytes=None if asked.address is not None else _worker_bytes(asked.memory, store, actors, workers),
     )
+
+
+def _worker_bytes(memory: int | None, store: int, actors: int, workers: int) -> int:
+    share = ((memory or memory_bytes()) - BASE_BYTES - store - actors * ACTOR_BYTES) // workers
+    least, most = WORKER_LIMITS
+    return max(least, min(most, share))
+
+
+def memory_bytes() -> int:
+    """Memory that this process and its children may use: the machine's, and the limit of its container."""
+    total: int = psutil.virtual_memory().total
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+    except OSError:
+        return total
+    return total if limit == "max" else min(total, int(limit))
 
 
 def _store_bytes() -> int:

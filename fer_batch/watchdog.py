@@ -1,4 +1,4 @@
-"""Ends a worker process that makes no progress: a decoder that hangs inside C code cannot be stopped otherwise.
+"""Ends a worker process that makes no progress or takes too much memory: C code cannot be stopped otherwise.
 
 A worker does one thing at a time, so there is one watch a process. Whoever reads packets calls :func:`beat`; what waits
 for others (scores, the model) does so :func:`unwatched`. The driver sees a dead worker and, from the note left behind,
@@ -18,11 +18,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 STALL_S: Final = 300.0
 """How long a file may bring no packet before its worker is ended, if nothing else is asked for."""
 
 EXIT_CODE: Final = 75
 """Of a process that was ended here."""
+
+MEMORY_EVERY_S: Final = 0.2
+"""How often memory is looked at; reading it takes some ten microseconds."""
 
 
 class _Watch:
@@ -60,16 +65,17 @@ def unwatched() -> Iterator[None]:
 
 
 @contextmanager
-def watched(limit_s: float, notes: Path) -> Iterator[None]:
-    """Inside, this process ends when nothing calls :func:`beat` for so long.
+def watched(limit_s: float, notes: Path, memory_bytes: int | None = None) -> Iterator[None]:
+    """Inside, this process ends when nothing calls :func:`beat` for so long, or when it uses too much memory.
 
     Args:
         limit_s: seconds.
         notes: folder for the note that says which file it was; made if need be.
+        memory_bytes: the most resident memory, None for any amount.
     """
     beat()
     stop = threading.Event()
-    thread = threading.Thread(target=_look, args=(limit_s, notes, stop), name="watchdog", daemon=True)
+    thread = threading.Thread(target=_look, args=(limit_s, notes, memory_bytes, stop), name="watchdog", daemon=True)
     thread.start()
     try:
         yield
@@ -78,26 +84,35 @@ def watched(limit_s: float, notes: Path) -> Iterator[None]:
         thread.join()
 
 
-def stalled(notes: Path) -> set[str]:
-    """The files that ended a worker, from the notes."""
+def ended(notes: Path) -> dict[str, tuple[str, str]]:
+    """From the notes: the files that ended a worker, each with the ledger's code and reason."""
     try:
-        return {json.loads(note.read_text())["path"] for note in notes.glob("*.json")}
+        found = [json.loads(note.read_text()) for note in notes.glob("*.json")]
     except FileNotFoundError:
-        return set()
+        return {}
+    return {note["path"]: (note["code"], f"{note['reason']}, each time it was tried") for note in found}
 
 
-def _look(limit_s: float, notes: Path, stop: threading.Event) -> None:
-    while not stop.wait(min(5.0, limit_s / 4)):
+def _look(limit_s: float, notes: Path, memory_bytes: int | None, stop: threading.Event) -> None:
+    me = psutil.Process()
+    while not stop.wait(min(MEMORY_EVERY_S if memory_bytes else 5.0, limit_s / 4)):
         if not _watch.waiting and time.monotonic() - _watch.last_s > limit_s:
-            _end(limit_s, notes)
+            _end(notes, "timed_out", f"no progress for {limit_s:g} s")
+        elif memory_bytes and (used := me.memory_info().rss) > memory_bytes:
+            _end(notes, "worker_died", f"its worker took {used / 1e9:.1f} GB of memory of {memory_bytes / 1e9:.1f} GB")
 
 
-def _end(limit_s: float, notes: Path) -> None:
-    print(f"{_watch.subject!r}: no progress for {limit_s:g} s, this worker ends", file=sys.stderr, flush=True)
+def _end(notes: Path, code: str, reason: str) -> None:
+    print(f"{_watch.subject!r}: {reason}; this worker ends", file=sys.stderr, flush=True)
+    note = {
+        "path": os.fsencode(_watch.subject).decode("utf-8", "backslashreplace"),
+        "code": code,
+        "reason": reason,
+    }
     try:
         notes.mkdir(parents=True, exist_ok=True)
         draft = notes / f"{uuid.uuid4().hex}.part"
-        draft.write_text(json.dumps({"path": os.fsencode(_watch.subject).decode("utf-8", "backslashreplace")}))
+        draft.write_text(json.dumps(note))
         draft.rename(draft.with_suffix(".json"))
     finally:
         os._exit(EXIT_CODE)

@@ -7,10 +7,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from fer_batch.commit import Counts, commit_rows, commit_segment, commit_videos, part_name
+from fer_batch.commit import (
+    Counts,
+    commit_long_video,
+    commit_rows,
+    commit_segment,
+    commit_videos,
+    committed_rows,
+    committed_segment,
+    part_name,
+)
 from fer_batch.config import Detection
 from fer_batch.detect import FaceDetector
 from fer_batch.errors import VideoError
+from fer_batch.lease import check_lease
 from fer_batch.plan import Segment, Unit
 from fer_batch.probe import VideoInfo, probe
 from fer_batch.process import RunContext, Scores, Seconds, process_segments
@@ -50,7 +60,7 @@ def probe_files(paths: Sequence[Path], context: RunContext) -> Probed:
     """Probe some files; those that are no usable video go into the ledger."""
     videos: list[VideoInfo] = []
     rows, failures = [], []
-    with watched(context.stall_s, context.stalled):
+    with watched(context.stall_s, context.stalled, context.memory_bytes):
         for path in paths:
             beat(path)
             try:
@@ -58,17 +68,20 @@ def probe_files(paths: Sequence[Path], context: RunContext) -> Probed:
             except VideoError as error:
                 rows.append(failed_row(path, error))
                 failures.append((path, f"{error.code}: {error}"))
-    counts = commit_rows(context.path, "probe", rows, context.metadata) if rows else Counts()
-    return Probed(videos, counts, failures)
+    if not rows:
+        return Probed(videos, Counts(), failures)
+    _check_lease(context)
+    return Probed(videos, commit_rows(context.path, "probe", rows, context.metadata), failures)
 
 
 def do_unit(unit: Unit, context: RunContext, scores: Scores) -> UnitDone:
     """Process and commit a unit."""
     seconds = Seconds()
     detector = _detector(context.detector, context.config.detection)
-    with watched(context.stall_s, context.stalled):
+    with watched(context.stall_s, context.stalled, context.memory_bytes):
         results = process_segments(unit.segments, context, detector, scores, seconds)
     finals, failed, failures, dropped = [], [], [], []
+    _check_lease(context)
     with seconds.measure("write"):
         for result in results:
             segment = result.segment
@@ -91,6 +104,40 @@ def do_unit(unit: Unit, context: RunContext, scores: Scores) -> UnitDone:
         failures,
         dropped,
     )
+
+
+def join(context: RunContext, video: VideoInfo) -> Counts:
+    """Join a long video's segments and commit it.
+
+    Raises:
+        VideoError: a segment is missing.
+    """
+    _check_lease(context)
+    return commit_long_video(context, video)
+
+
+def committed_before(unit: Unit, context: RunContext, since_ns: int) -> UnitDone | None:
+    """What a worker that died had committed of a unit, None if nothing: all of it, as a unit is committed at once.
+
+    Args:
+        unit: the unit.
+        context: of the run.
+        since_ns: when this driver began, in ns since 1970: what failed before may be what is tried again now.
+    """
+    table = committed_rows(context.path, unit.unit_id, since_ns)
+    if table is not None:
+        counts = Counts.of(table)
+        failed = [(Path(row["path"]), f"{row['error_code']}: {row['error']}")
+                  for row in table.to_pylist() if row["status"] == "failed"]  # fmt: skip
+        dropped = [] if unit.segments[0].is_whole else list(unit.segments)
+        return UnitDone(counts, Seconds(), counts.frames, counts.faces, failed, dropped)
+    sizes = None if unit.segments[0].is_whole else committed_segment(context.path, unit.segments[0])
+    return None if sizes is None else UnitDone(Counts(), Seconds(), *sizes, [], [])
+
+
+def _check_lease(context: RunContext) -> None:
+    if context.lease:
+        check_lease(context.lease_file, context.lease)
 
 
 @lru_cache(maxsize=2)

@@ -16,6 +16,7 @@ from fer_batch.commit import (
     committed_segments,
     compact,
     create_folders,
+    forget_segments,
     part_name,
 )
 from fer_batch.config import Detection, RunConfig, Sampling
@@ -142,6 +143,7 @@ def test_segments_join_to_the_same_rows_as_the_whole_video(clips: Clips, context
     found = Run(cut.path)
     assert found.faces().equals(expected.faces())
     assert found.frames().equals(expected.frames())
+    forget_segments(cut.path, video.video_id)
     assert not any((cut.path / "work" / "units").iterdir())
 
 
