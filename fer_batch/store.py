@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -48,19 +48,53 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
             "command again: what is committed stays."
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only disk refuses even to remove what is not there
+            temporary.unlink(missing_ok=True)
+
+
+PARQUET: Final[dict[str, Any]] = {"compression": "zstd", "write_page_checksum": True}
+"""How tables are written: a bit that flips on the disk is noticed, not read as another number."""
 
 
 def write_table(path: Path, table: pa.Table) -> None:
-    """Write `table` as Parquet (zstd), atomically."""
+    """Write `table` as Parquet, atomically."""
     with atomic_write(path) as file:
-        pq.write_table(table, file, compression="zstd")
+        pq.write_table(table, file, **PARQUET)
+
+
+def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Read a table's file, checking its checksums.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        RefusedError: it is damaged.
+    """
+    with damage_named(path):
+        return pq.ParquetFile(path, page_checksum_verification=True).read(columns)
+
+
+@contextmanager
+def damage_named(path: Path) -> Iterator[None]:
+    """Inside, an error in reading `path` says what to do about it; that it is not there is no damage."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise RefusedError(
+            f"{path} is damaged or cannot be read ({error}). If it is damaged, remove it; the run's command makes anew "
+            "what is missing"
+        ) from error
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
     """Write `value` as JSON, atomically."""
     with atomic_write(path) as file:
         file.write(json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n")
+
+
+MEND: Final = "run the same command again: it mends what can be mended"
+"""What to do about a folder in which something is torn."""
 
 
 class Run:
@@ -93,9 +127,12 @@ class Run:
     def info(self) -> dict[str, Any]:
         """The content of ``run.json``: state, configuration, model, versions, counts."""
         try:
-            return json.loads(self.run_json.read_bytes())  # type: ignore[no-any-return]
+            info = json.loads(self.run_json.read_bytes())
         except ValueError as error:
-            raise RefusedError(f"{self.run_json} is damaged ({error}); restore it or start with a new --out") from error
+            raise RefusedError(f"{self.run_json} is damaged ({error}); {MEND}") from error
+        if not isinstance(info, dict):
+            raise RefusedError(f"{self.run_json} is damaged (it holds no object); {MEND}")
+        return info
 
     @property
     def id(self) -> str:
@@ -103,26 +140,23 @@ class Run:
 
         It stays while a run is continued, and is another after ``--redo``.
         """
-        info = self.info
-        if "id" in info:
-            return str(info["id"])
-        # Runs of earlier versions have none: their start and configuration never change either.
-        start = json.dumps([info.get("created"), info.get("config")], sort_keys=True)
-        return "r" + hashlib.sha256(start.encode()).hexdigest()[:11]
+        return run_id(self.info)
 
     def videos(self) -> pa.Table:
         """The ledger (:data:`fer_batch.schema.VIDEOS`), a row a file, sorted by path; so far, while a run goes on.
 
         A file that was processed again has its newest row.
+
+        Raises:
+            RefusedError: it is damaged.
         """
-        tables = [pq.read_table(self.ledger)] if self.ledger.is_file() else []
-        tables += [pq.read_table(part) for part in self.ledger_part_files()]
+        # The parts first: a driver that joins them to the ledger removes them only when that is in place.
+        tables = [table for part in self.ledger_part_files() if (table := _read_if_there(part)) is not None]
+        joined = _read_if_there(self.ledger)
+        tables = tables if joined is None else [joined, *tables]
         if not tables:
             return VIDEOS.empty_table()
-        table = pa.concat_tables(t.select(VIDEOS.names).cast(VIDEOS) for t in tables)
-        table = table.append_column("_row", pa.array(range(len(table))))
-        newest = table.group_by("path").aggregate([("_row", "max")])["_row_max"]
-        return table.take(newest).drop_columns("_row").sort_by("path")
+        return newest_rows(pa.concat_tables(table.select(VIDEOS.names).cast(VIDEOS) for table in tables))
 
     def ledger_part_files(self) -> list[Path]:
         """The ledger's parts of a run that is going on or was interrupted, oldest first."""
@@ -143,9 +177,38 @@ class Run:
         parts = sorted(set(ledger["part"].drop_null().to_pylist()))
         if not parts:
             return schema.empty_table()
-        dataset = ds.dataset([str(folder / part) for part in parts], schema=schema)
+        checked = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+        parquet = ds.ParquetFileFormat(default_fragment_scan_options=checked)
+        dataset = ds.dataset([str(folder / part) for part in parts], schema=schema, format=parquet)
         wanted = pc.field("video_id").isin(ledger["video_id"].drop_null().unique())
-        return dataset.to_table(filter=wanted).sort_by([(name, "ascending") for name in sort_keys(schema)])
+        try:
+            rows = dataset.to_table(filter=wanted)
+        except (pa.ArrowException, OSError) as error:
+            raise RefusedError(f"a part of {folder} is missing or damaged ({error}); {MEND}") from error
+        return rows.sort_by([(name, "ascending") for name in sort_keys(schema)])
+
+
+def run_id(info: Mapping[str, Any]) -> str:
+    """The id of a run, from its ``run.json``."""
+    if "id" in info:
+        return str(info["id"])
+    # Runs of earlier versions have none: their start and configuration never change either.
+    start = json.dumps([info.get("created"), info.get("config")], sort_keys=True)
+    return "r" + hashlib.sha256(start.encode()).hexdigest()[:11]
+
+
+def newest_rows(ledger: pa.Table) -> pa.Table:
+    """Of each file the last of its rows, sorted by path."""
+    numbered = ledger.append_column("_row", pa.array(range(len(ledger))))
+    newest = numbered.group_by("path").aggregate([("_row", "max")])["_row_max"]
+    return ledger.take(newest).sort_by("path")
+
+
+def _read_if_there(path: Path) -> pa.Table | None:
+    try:
+        return read_table(path)
+    except FileNotFoundError:
+        return None
 
 
 def sort_keys(schema: pa.Schema) -> list[str]:

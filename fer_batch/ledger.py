@@ -1,0 +1,153 @@
+"""The ledger as a whole: its parts become one sorted file, which is read in pieces, however many videos there are.
+
+While a run goes on each task adds a small file of rows. They are joined when a run starts and when it is complete, by
+an external sort: rows are dealt into ranges of paths on the disk, and each range is sorted on its own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fer_batch.schema import VIDEOS, with_metadata
+from fer_batch.store import PARQUET, Run, atomic_write, damage_named, newest_rows, read_table, write_table
+
+PIECE_ROWS = 50_000
+"""Rows of the ledger in memory at a time: some 20 MB."""
+
+SAMPLED = 100
+"""One path of so many is looked at to find ranges of about :data:`PIECE_ROWS` rows."""
+
+
+def pieces(run: Run, columns: list[str]) -> Iterator[pa.Table]:
+    """Some columns of the joined ledger, in its order.
+
+    Raises:
+        RefusedError: it is damaged.
+    """
+    if not run.ledger.is_file():
+        return
+    with damage_named(run.ledger), pq.ParquetFile(run.ledger, page_checksum_verification=True) as file:
+        for batch in file.iter_batches(PIECE_ROWS, columns=columns):
+            yield pa.Table.from_batches([batch])
+
+
+def join(run: Run, metadata: dict[str, str]) -> None:
+    """Make ``videos.parquet`` of itself and the ledger's parts: a row a file, the newest, sorted by path.
+
+    The parts are removed once it is in place; an interruption at any moment loses nothing.
+
+    Raises:
+        RefusedError: one of them is damaged.
+        StoppedError: the disk is full.
+    """
+    parts = run.ledger_part_files()
+    if not parts:
+        return
+    files = ([run.ledger] if run.ledger.is_file() else []) + parts
+    schema = with_metadata(VIDEOS, metadata)
+    sorting = run.work_dir / "sorting"
+    with atomic_write(run.ledger) as file, pq.ParquetWriter(file, schema, **PARQUET) as writer:
+        try:
+            for table in _by_range(files, sorting):
+                writer.write_table(newest_rows(table).cast(schema))
+        finally:
+            shutil.rmtree(sorting, ignore_errors=True)
+    for part in parts:
+        part.unlink(missing_ok=True)
+
+
+def _by_range(files: list[Path], folder: Path) -> Iterator[pa.Table]:
+    """All rows of some ledger files, oldest first within each range of paths; the ranges by path."""
+    ends = _range_ends(files)
+    if not ends:
+        yield pa.concat_tables(_gathered(files))
+        return
+    folder.mkdir(exist_ok=True)
+    for number, table in enumerate(_gathered(files)):
+        ranges = np.array([bisect_right(ends, path) for path in table["path"].to_pylist()])
+        for found in np.unique(ranges):
+            write_table(folder / f"{found:06d}-{number:06d}.parquet", table.filter(pa.array(ranges == found)))
+    for found in range(len(ends) + 1):
+        dealt = sorted(folder.glob(f"{found:06d}-*.parquet"))
+        if dealt:
+            yield pa.concat_tables(read_table(file) for file in dealt)
+
+
+def _range_ends(files: list[Path]) -> list[str]:
+    """Paths that divide the ledger into ranges of about :data:`PIECE_ROWS` rows; none where it is that small."""
+    sample: list[str] = []
+    rows = 0
+    for file in files:
+        paths = read_table(file, ["path"])["path"]
+        sample += paths.take(pa.array(range(-rows % SAMPLED, len(paths), SAMPLED), pa.int64())).to_pylist()
+        rows += len(paths)
+    step = PIECE_ROWS // SAMPLED
+    return sorted(sample)[step::step] if rows > PIECE_ROWS else []
+
+
+def _gathered(files: Iterable[Path]) -> Iterator[pa.Table]:
+    """The files' rows in tables of about :data:`PIECE_ROWS` rows."""
+    waiting: list[pa.Table] = []
+    rows = 0
+    for file in files:
+        with damage_named(file), pq.ParquetFile(file, page_checksum_verification=True) as parquet:
+            for batch in parquet.iter_batches(PIECE_ROWS):
+                waiting.append(pa.Table.from_batches([batch]).select(VIDEOS.names).cast(VIDEOS))
+                rows += len(batch)
+                if rows >= PIECE_ROWS:
+                    yield pa.concat_tables(waiting)
+                    waiting, rows = [], 0
+    if waiting:
+        yield pa.concat_tables(waiting)
+
+
+def drop_orphans(run: Run) -> None:
+    """Drop rows of the tables `faces` and `frames` that no row of the joined ledger stands for.
+
+    Such rows are left by a file whose content changed, or by a worker that died between two writes.
+
+    Raises:
+        RefusedError: a part is damaged.
+        StoppedError: the disk is full.
+    """
+    named = _named(run)
+    for folder in (run.faces_dir, run.frames_dir):
+        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+            if entry.name.startswith("part-") and entry.name.endswith(".parquet"):
+                _keep_rows(Path(entry.path), named)
+
+
+def _named(run: Run) -> npt.NDArray[np.int64]:
+    """Hashes of each part, and of each part and video in it: a few bytes a video, where names would take hundreds."""
+    hashes = [np.empty(0, np.int64)]
+    for table in pieces(run, ["part", "video_id"]):
+        named = table.filter(pc.is_valid(table["part"]))
+        pairs = zip(named["part"].to_pylist(), named["video_id"].to_pylist(), strict=True)
+        hashes.append(np.array([hash(key) for pair in pairs for key in (pair[0], pair)], np.int64))
+    return np.unique(np.concatenate(hashes))
+
+
+def _keep_rows(file: Path, named: npt.NDArray[np.int64]) -> None:
+    if not _holds(named, hash(file.name)):
+        file.unlink()
+        return
+    present = pc.unique(read_table(file, ["video_id"])["video_id"]).to_pylist()
+    kept = [video_id for video_id in present if _holds(named, hash((file.name, video_id)))]
+    if len(kept) < len(present):
+        table = read_table(file)
+        write_table(file, table.filter(pc.is_in(table["video_id"], pa.array(kept, pa.string()))))
+
+
+def _holds(sorted_values: npt.NDArray[np.int64], value: int) -> bool:
+    position = np.searchsorted(sorted_values, value)
+    return bool(position < len(sorted_values) and sorted_values[position] == value)

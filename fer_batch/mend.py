@@ -1,0 +1,204 @@
+"""Mend a run's folder before it goes on: what was torn or deleted since is found, set aside and done again.
+
+Nothing is thrown away. A damaged file is moved to ``damaged/``; the videos whose rows it held are entered in the ledger
+as ``failed: lost``, so that readers do not look for them, and are done anew when the run meets their files.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fer_batch.commit import SEGMENT_COUNTS, commit_rows
+from fer_batch.errors import RefusedError, StoppedError
+from fer_batch.ledger import PIECE_ROWS, join, pieces
+from fer_batch.schema import VIDEOS
+from fer_batch.store import Run, damage_named
+
+log = logging.getLogger("fer_batch")
+
+LOST: Final = "lost"
+"""Error code of a video whose rows are gone: it is always done again."""
+
+DAMAGED: Final = "damaged"
+"""Folder for what is set aside."""
+
+_TABLES: Final = {"faces": "n_faces", "frames": "n_sampled"}
+"""The tables in parts, and the ledger's column that says how many rows a video has in each."""
+
+
+def known(path: Path) -> dict[str, Any]:
+    """What is known of the run in a folder: its ``run.json`` or, where that is torn or gone, what its tables say.
+
+    Empty if there is no run. `completed` is not None if its ledger was joined before, as far as is known.
+
+    Raises:
+        RefusedError: there are tables, and nothing says what they were made with.
+    """
+    try:
+        info = json.loads((path / "run.json").read_bytes())
+        if isinstance(info, dict) and "config" in info:
+            return info
+    except (FileNotFoundError, ValueError):
+        pass
+    except OSError as error:
+        raise StoppedError(f"cannot read {path / 'run.json'}: {error.strerror}") from error
+    tables = [path / "videos.parquet", *path.glob("work/ledger/*.parquet"), *path.glob("frames/part-*.parquet")]
+    for file in tables:
+        try:
+            said = pq.read_schema(file).metadata or {}
+        except (OSError, pa.ArrowException):
+            continue
+        if b"run" in said:
+            return {**json.loads(said[b"run"]), "completed": "unknown"}
+    if any(file.exists() for file in tables):
+        raise RefusedError(
+            f"{path / 'run.json'} is damaged or missing, and no table tells the settings of this run; restore it from "
+            "a backup or choose another --out"
+        )
+    return {}
+
+
+def mend(run: Run, metadata: dict[str, str], was_joined: bool) -> list[str]:
+    """Set aside what is damaged, join the ledger, and enter videos whose rows are gone as lost.
+
+    To be called by whoever holds the folder's lease, before anything is done.
+
+    Args:
+        run: the run.
+        metadata: for the ledger.
+        was_joined: ``videos.parquet`` must be there, as the run was complete before.
+
+    Returns:
+        What was found, a sentence each; it is in the log too.
+
+    Raises:
+        StoppedError: a file cannot be read or moved for another reason than its content.
+    """
+    found: list[str] = []
+
+    def tell(what: str) -> None:
+        log.warning("%s", what)
+        found.append(what)
+
+    for folder in ("", "faces/", "frames/", "work/**/"):
+        for draft in run.path.glob(f"{folder}.*.tmp"):  # left by a process that was killed while it wrote
+            draft.unlink(missing_ok=True)
+    is_lost = was_joined and not run.ledger.is_file()
+    if is_lost:
+        tell(f"{run.ledger.name} is gone")
+    for file in [run.ledger, *run.ledger_part_files()]:
+        if file.exists() and not _is_whole(file):
+            tell(f"{file.relative_to(run.path)} is damaged: the videos in it are done again")
+            _set_aside(run, file)
+            is_lost = True
+    _check_segments(run, tell)
+    join(run, metadata)
+    lost = _missing_parts(run, tell)
+    if lost:
+        for table in pieces(run, VIDEOS.names):
+            rows = table.filter(pc.is_in(table["part"], pa.array(sorted(lost)))).to_pylist()
+            if rows:
+                commit_rows(run.path, "lost", [_lost_row(row) for row in rows], metadata)
+        join(run, metadata)
+        _set_parts_aside(run, lambda name: name in lost)
+    if is_lost:  # their videos may be out of reach: nothing is dropped that may not come again
+        named = {part for table in pieces(run, ["part"]) for part in table["part"].drop_null().to_pylist()}
+        _set_parts_aside(run, lambda name: name not in named)
+    return found
+
+
+def _rows_in(file: Path) -> int | None:
+    """Rows of a Parquet file; None if it is damaged or not there.
+
+    Raises:
+        StoppedError: it cannot be read for another reason: a disk that does not answer is no damage.
+    """
+    try:
+        return int(pq.read_metadata(file).num_rows)
+    except FileNotFoundError:
+        return None
+    except (OSError, pa.ArrowException) as error:
+        if getattr(error, "errno", None) is not None:
+            raise StoppedError(f"cannot read {file}: {error}") from error
+        return None
+
+
+def _is_whole(ledger_file: Path) -> bool:
+    """Ledger files are read through: all else hangs on them, and they are small."""
+    if _rows_in(ledger_file) is None:
+        return False
+    try:
+        with damage_named(ledger_file), pq.ParquetFile(ledger_file, page_checksum_verification=True) as file:
+            for _ in file.iter_batches(PIECE_ROWS):
+                pass
+    except RefusedError:
+        return False
+    return True
+
+
+def _check_segments(run: Run, tell: Callable[[str], None]) -> None:
+    """Segments of unfinished videos that are not whole are forgotten: they are done again."""
+    for frames in run.units_dir.glob("*/*.frames.parquet"):
+        faces = frames.with_name(frames.name.replace(".frames.", ".faces."))
+        found = _rows_in(faces)
+        if _rows_in(frames) is None or SEGMENT_COUNTS not in (pq.read_schema(frames).metadata or {}) or found is None:
+            tell(f"{frames.relative_to(run.path)} is damaged, or its faces are: that segment is done again")
+            frames.unlink()
+            faces.unlink(missing_ok=True)
+
+
+def _missing_parts(run: Run, tell: Callable[[str], None]) -> set[str]:
+    """Names of parts of which a table's file is gone, damaged, or has fewer rows than the ledger says."""
+    names: dict[str, int] = {}
+    seen = [np.empty((0, 2 + len(_TABLES)), np.int64)]
+    for table in pieces(run, ["part", "video_id", *_TABLES.values()]):
+        rows = table.filter(pc.is_valid(table["part"]))
+        parts = [names.setdefault(part, len(names)) for part in rows["part"].to_pylist()]
+        ids = [hash(video_id) for video_id in rows["video_id"].to_pylist()]
+        counts = [rows[column].fill_null(0).to_numpy() for column in _TABLES.values()]
+        seen.append(np.column_stack([np.array(parts, np.int64), np.array(ids, np.int64), *counts]))
+    rows_of = np.unique(np.concatenate(seen), axis=0)  # copies of a video share its rows
+    lost = set()
+    for column, folder in enumerate(_TABLES, start=2):
+        expected = np.zeros(len(names), np.int64)
+        np.add.at(expected, rows_of[:, 0], rows_of[:, column])
+        for name, number in names.items():
+            found = _rows_in(run.path / folder / name)
+            if found is None or found < expected[number]:
+                what = "is gone" if not (run.path / folder / name).exists() else "is damaged"
+                tell(f"{folder}/{name} {what}: the videos in it are done again")
+                lost.add(name)
+    return lost
+
+
+def _lost_row(row: dict[str, Any]) -> dict[str, Any]:
+    gone = dict.fromkeys(("part", "n_sampled", "n_with_face", "n_faces", "n_tracks", "sampled_ms", "with_face_ms"))
+    why = (
+        f"the tables' part that held its rows, {row['part']}, was lost; run the same command again with this file there"
+    )
+    return {**row, **gone, "status": "failed", "error_code": LOST, "error": why}
+
+
+def _set_parts_aside(run: Run, is_chosen: Callable[[str], bool]) -> None:
+    for folder in _TABLES:
+        for file in sorted((run.path / folder).glob("part-*.parquet")):
+            if is_chosen(file.name):
+                _set_aside(run, file)
+
+
+def _set_aside(run: Run, file: Path) -> None:
+    target = run.path / DAMAGED / file.relative_to(run.path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file.replace(target)
+    except OSError as error:
+        raise StoppedError(f"cannot move {file} to {target}: {error.strerror}") from error

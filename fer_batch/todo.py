@@ -1,0 +1,87 @@
+"""Which files are still to be done: those that the ledger does not hold as they are now; and copies of videos."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fer_batch.commit import Counts, commit_rows
+from fer_batch.discover import Discovery
+from fer_batch.ledger import join, pieces
+from fer_batch.mend import LOST
+from fer_batch.probe import VideoInfo
+from fer_batch.schema import VIDEOS
+from fer_batch.store import Run
+from fer_batch.tables import file_columns, path_text
+
+COPIES_AT_ONCE = 10_000
+"""Copies whose ledger rows are written together."""
+
+
+class ToDo:
+    """Iterates over the files that are not in the ledger yet, as they are now.
+
+    Of the ledger it keeps hashes of files and the ids of videos, some 250 bytes a video.
+
+    Attributes:
+        counts: of the ledger before this start, without what is tried again.
+        done_ids: the videos in it that have rows.
+        found, kept: files seen so far, and those of them that are done.
+    """
+
+    def __init__(self, discovery: Discovery, run: Run, retry_failed: bool) -> None:
+        self._discovery = discovery
+        self._done: set[int] = set()
+        self.done_ids: set[str] = set()
+        self.counts = Counts()
+        self.found = self.kept = 0
+        seen: set[int] = set()
+        for table in pieces(run, VIDEOS.names):
+            again = pc.equal(table["status"], "failed") if retry_failed else pc.equal(table["error_code"], LOST)
+            kept = table.filter(pc.invert(pc.fill_null(again, False)))
+            keys = (kept[name].to_pylist() for name in ("path", "size_bytes", "mtime_ns"))
+            self._done.update(map(hash, zip(*keys, strict=True)))
+            self.done_ids.update(kept.filter(pc.is_valid(kept["part"]))["video_id"].to_pylist())
+            self.counts += Counts.of(kept, seen)
+
+    def __iter__(self) -> Iterator[Path]:
+        for path in self._discovery:
+            self.found += 1
+            try:
+                status = os.stat(path)
+                key = (path_text(path), status.st_size, status.st_mtime_ns)
+            except OSError:
+                key = (path_text(path), None, None)  # type: ignore[assignment]
+            if hash(key) in self._done:
+                self.kept += 1
+            else:
+                yield path
+
+    def snapshot(self) -> dict[str, Any]:
+        """For :class:`fer_batch.progress.Progress`."""
+        return {"found": self.found, "kept": self.kept, "passed_over": self._discovery.passed_over}
+
+
+def enter_copies(run: Run, copies: Sequence[VideoInfo], metadata: dict[str, str]) -> None:
+    """A file with the content of another has a ledger row of its own and shares the other's rows in the tables.
+
+    Args:
+        run: with its ledger joined; it is joined again with the copies.
+        copies: probed files whose content is in the ledger under another path.
+        metadata: for the ledger.
+    """
+    for first in range(0, len(copies), COPIES_AT_ONCE):
+        some = copies[first : first + COPIES_AT_ONCE]
+        ids = pa.array({video.video_id for video in some}, pa.string())
+        originals: dict[str, dict[str, Any]] = {}
+        for table in pieces(run, VIDEOS.names):
+            found = table.filter(pc.is_in(table["video_id"], ids))
+            originals |= {row["video_id"]: row for row in found.to_pylist()}
+        rows = [{**originals[video.video_id], **file_columns(video), "wall_s": 0.0} for video in some]
+        commit_rows(run.path, "copies", rows, metadata)
+    join(run, metadata)
