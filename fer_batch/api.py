@@ -48,6 +48,8 @@ def run(
     resources: Resources | None = None,
     redo: bool = False,
     retry_failed: bool = False,
+    purpose: dict[str, Any] | None = None,
+    job: dict[str, Any] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Run:
     """Find the faces in videos and the expressions they show, and write the tables.
@@ -64,6 +66,9 @@ def run(
         resources: what may be used; None for the whole machine.
         redo: throw away what the folder holds of another configuration.
         retry_failed: try failed videos again.
+        purpose: what the run is for, for ``run.json`` and every page; None keeps what was declared before. The command
+            line checks it (:mod:`jobs.purpose`); here it is only written down.
+        job: what else of its job file should stand in ``run.json``: kind and retention.
         on_progress: called about twice a second.
 
     Returns:
@@ -106,7 +111,7 @@ def run(
         create_folders(path)  # again: the end of another run may have removed them meanwhile
         context = replace(context, lease=lease.token)
         stack.enter_context(log_file(path / "run.log"))
-        state = RunState(path, wanted, bundle, discovery)
+        state = RunState(path, wanted, bundle, discovery, purpose, job)
         try:
             _carry_out(context, bundle, placement, discovery, retry_failed, state, on_progress or _ignore)
         except KeyboardInterrupt:

@@ -17,6 +17,7 @@ from fer_batch.watchdog import STALL_S
 
 SamplingMode = Literal["fps", "every", "keyframes"]
 Precision = Literal["float32", "mixed_float16"]
+PrivacyLevel = Literal["faces", "tracks", "aggregate"]
 
 
 def _check(ok: bool, name: str, value: object, allowed: str) -> None:
@@ -94,6 +95,30 @@ class Tracking:
 
 
 @dataclass(frozen=True)
+class Privacy:
+    """How fine the tables are that reach a disk; ``docs/privacy.md`` defines the levels.
+
+    Attributes:
+        level: ``faces`` keeps a row a face; ``tracks`` a row a track and a track's means in bins of time; ``aggregate``
+            the means over everybody in bins of time, and nothing finer at any moment.
+        bin_s: length of a bin in seconds, for ``tracks`` and ``aggregate``.
+        min_people: a bin of ``aggregate`` with fewer people, the most faces in any one frame of it, is suppressed.
+        round_to: numbers of people in ``aggregate`` are rounded to multiples of this.
+    """
+
+    level: PrivacyLevel = "faces"
+    bin_s: int = 60
+    min_people: int = 10
+    round_to: int = 5
+
+    def __post_init__(self) -> None:
+        _check(self.level in get_args(PrivacyLevel), "privacy level", self.level, "faces, tracks or aggregate")
+        _check(30 <= self.bin_s <= 3600, "--bin-seconds", self.bin_s, "whole seconds from 30 to 3600")
+        _check(self.min_people >= 5, "--min-people", self.min_people, "a whole number of people from 5")
+        _check(2 <= self.round_to <= 100, "--round-to", self.round_to, "a whole number from 2 to 100")
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """All that decides what the tables hold.
 
@@ -106,6 +131,7 @@ class RunConfig:
     sampling: Sampling = field(default_factory=Sampling)
     detection: Detection = field(default_factory=Detection)
     tracking: Tracking = field(default_factory=Tracking)
+    privacy: Privacy = field(default_factory=Privacy)
     model_sha256: str = ""
     precision: Precision = "float32"
     backend: Literal["tensorflow-cpu", "tensorflow-gpu"] = "tensorflow-cpu"
@@ -129,6 +155,7 @@ class RunConfig:
                 "sampling": sampling,
                 "detection": Detection(**plain["detection"]),
                 "tracking": Tracking(**plain["tracking"]),
+                "privacy": Privacy(**plain.get("privacy", {})),  # runs of earlier versions have none: faces
             }
             return cls(**{**plain, **parts})
         except (KeyError, TypeError, ValueError) as error:

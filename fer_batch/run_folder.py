@@ -38,7 +38,15 @@ _PACKAGES = ("fer-batch", "tensorflow", "ray", "av", "opencv-python-headless", "
 class RunState:
     """Keeps ``run.json``: what was asked, with which model, and how far it is."""
 
-    def __init__(self, path: Path, config: RunConfig, bundle: ModelBundle, discovery: Discovery) -> None:
+    def __init__(
+        self,
+        path: Path,
+        config: RunConfig,
+        bundle: ModelBundle,
+        discovery: Discovery,
+        purpose: dict[str, Any] | None = None,
+        job: dict[str, Any] | None = None,
+    ) -> None:
         self._file = path / "run.json"
         earlier = json.loads(self._file.read_bytes()) if self._file.is_file() else {}
         self._discovery = discovery
@@ -58,7 +66,8 @@ class RunState:
                 "provenance": dict(bundle.provenance),  # its limits stand on every report
             },
             "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
-            "purpose": None,
+            "purpose": purpose or earlier.get("purpose"),
+            "job": job or earlier.get("job"),
             "host": socket.gethostname(),
             "counts": earlier.get("counts", {}),
             "all_found": False,

@@ -20,6 +20,7 @@ from rich.progress import Progress as Bar
 
 from fer_batch.errors import RefusedError, VideoError
 from jobs.interrupt import INTERRUPTED
+from jobs.shown import refuse_single_people
 from jobs.values import clock
 
 if TYPE_CHECKING:
@@ -66,6 +67,10 @@ def annotate(
         raise RefusedError("--min-score and --detect-size belong to --obscure; add it, or leave them out")
     if not video.is_file():
         raise RefusedError(f"{video}: {'a folder; give one video' if video.is_dir() else 'there is no such file'}")
+    if run is not None:
+        from fer_batch.store import Run
+
+        refuse_single_people(Run(run).info, "annotate --run")
     listed = out.with_suffix(".review.csv")
     _check_places(video, [out, listed] if obscure else [out], overwrite)
 

@@ -14,6 +14,7 @@ from fer_batch.errors import FerBatchError, RefusedError
 from jobs.annotate import annotate
 from jobs.doctor import doctor
 from jobs.export import export
+from jobs.init import init
 from jobs.participants import participants
 from jobs.predict import predict
 from jobs.report import report
@@ -55,7 +56,7 @@ def _main(
 
 
 for command in (
-    run, status, report, export, annotate, participants, predict, doctor, validate, train, evaluate, export_model,
+    run, init, status, report, export, annotate, participants, predict, doctor, validate, train, evaluate, export_model,
 ):  # fmt: skip
     app.command()(command)
 

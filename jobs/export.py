@@ -11,6 +11,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from jobs.shown import refuse_single_people
+
 MIN_SEGMENT_MS, MAX_GAP_MS = 200, 500
 """As in :mod:`reports.export.elan`, which is not imported for ``--help``; a test holds them together."""
 
@@ -62,6 +64,8 @@ def export(
     from reports.export import Format
     from reports.export import export as write
 
+    run = Run(path)
+    refuse_single_people(run.info, "export")
     console, errors = Console(), Console(stderr=True)
     chosen: list[Format] = [kind.value for kind in dict.fromkeys(formats or [Kind.CSV])]
     with nullcontext() if as_json else errors.status("reading the ledger") as status:
@@ -71,7 +75,7 @@ def export(
                 status.update(f"writing {done + 1} of {of}: {name!a}")
 
         made = write(
-            Run(path), out, chosen, groups=groups, overwrite=overwrite, min_segment_ms=min_segment, max_gap_ms=max_gap,
+            run, out, chosen, groups=groups, overwrite=overwrite, min_segment_ms=min_segment, max_gap_ms=max_gap,
             on_file=on_file,
         )  # fmt: skip
     if as_json:

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from fer_batch.errors import RefusedError
+from jobs.shown import refuse_single_people
 
 
 def participants(
@@ -39,6 +40,8 @@ def participants(
     if not out.parent.is_dir():
         raise RefusedError(f"--out {out}: there is no folder {out.parent}; make it first")
     run = Run(path)
+    if contact_sheet is not None:
+        refuse_single_people(run.info, "--contact-sheet")
     made = prefilled(run, rows)
     write_prefilled(out, made)
     console = Console(soft_wrap=True)

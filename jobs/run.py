@@ -1,20 +1,23 @@
-"""``fer-batch run``: a folder of videos in, tables and a page out."""
+"""``fer-batch run``: a folder of videos, or a job file, in; tables and pages out."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from fer_batch.config import Detection, Resources, RunConfig, Sampling
+from fer_batch.errors import RefusedError
 from fer_batch.watchdog import STALL_S
 from jobs.interrupt import resumable
+from jobs.settings import Pages, Settings
 from jobs.values import clock, milliseconds, rate, size
 
 SAMPLING, DETECTION = Sampling(), Detection()
@@ -22,12 +25,27 @@ SAMPLING, DETECTION = Sampling(), Detection()
 UNCLEAN = 3
 """Exit code of a run that finished with failed or partial videos."""
 
-Pages = Literal["full", "index", "none"]
+JOB_SAYS = {
+    "fps": "sampling.fps", "every": "sampling.every", "keyframes": "sampling.keyframes", "start": "sampling.start",
+    "end": "sampling.end", "include": "inputs.include", "exclude": "inputs.exclude", "model": "model.name",
+    "detector_model": "detector.model", "detect_size": "detector.detect_size", "min_face": "detector.min_face",
+    "min_score": "detector.min_score", "purpose": "[purpose]",
+}  # fmt: skip
+"""Flags that say what a job is, and the keys of a job file that say it: with a job file these flags are refused."""
 
 
 def run(
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Video files, folders or patterns.")],
-    out: Annotated[Path, typer.Option(help="Folder for the tables and the report; an earlier run in it goes on.")],
+    context: typer.Context,
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT", help="Video files, folders or patterns; or one job file (job.toml).")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for the tables and the report; an earlier run in it goes on.",
+            show_default="what the job file says",
+        ),
+    ] = None,
     fps: Annotated[
         Fraction | None, typer.Option(parser=rate, metavar="RATE", help="Samples a second.", show_default="2")
     ] = None,
@@ -67,6 +85,10 @@ def run(
         float,
         typer.Option(metavar="SECONDS", help="A file without progress for so long is tried again, then failed."),
     ] = STALL_S,
+    purpose: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What it is for: a TOML file with the table [purpose] of a job file."),
+    ] = None,
     redo: Annotated[
         bool, typer.Option("--redo", help="Throw away an earlier run with other settings in --out.")
     ] = False,
@@ -75,19 +97,60 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON object.")] = False,
 ) -> None:
-    """Find faces and score their expressions in all videos of INPUT.
+    """Find faces and score their expressions in all videos of INPUT, or do what a job file says.
 
-    The same command goes on after an interruption and adds new files.
+    The same command goes on after an interruption and adds new files. **fer-batch init** writes a job file. What a job
+    is stands in its file; flags may say where it writes, what it may use, and what is done this time.
     """
-    config = RunConfig(
-        sampling=_sampling(fps, every, keyframes, start, end),
-        detection=Detection(long_side=detect_size, min_face=min_face, min_score=min_score),
-    )
-    resources = Resources(workers, actors, cpus, memory, address, gpus, stall)
+    here = Resources(workers, actors, cpus, memory, address, gpus, stall)
+    if is_job(inputs):
+        settings = _of_job(context, Path(inputs[0]), out, here, pages)
+    else:
+        if out is None:
+            raise typer.BadParameter("is missing: name a folder for the results", param_hint="--out")
+        settings = Settings(
+            inputs=tuple(inputs),
+            out=out,
+            config=RunConfig(
+                sampling=_sampling(fps, every, keyframes, start, end),
+                detection=Detection(long_side=detect_size, min_face=min_face, min_score=min_score),
+            ),
+            model=model,
+            detector_model=detector_model,
+            include=tuple(include or ()),
+            exclude=tuple(exclude or ()),
+            resources=here,
+            pages=pages,
+            purpose=_declared(purpose),
+        )
+    carry_out(settings, redo=redo, retry_failed=retry_failed, dry_run=dry_run, as_json=as_json)
+
+
+def carry_out(
+    settings: Settings,
+    *,
+    redo: bool = False,
+    retry_failed: bool = False,
+    dry_run: bool = False,
+    as_json: bool = False,
+) -> None:
+    """Run what is asked, past the purpose gate, build its pages and print the outcome.
+
+    Raises:
+        SystemExit: some videos failed or are partial (3), or it was interrupted (130).
+        RefusedError: it cannot be done as asked; nothing was started.
+        StoppedError: it broke off.
+    """
+    asked = settings.for_run()
+    if settings.job is not None:
+        from jobs.pages import check_participants
+
+        check_participants(settings.job)
     if dry_run:
         from jobs.dry_run import dry_run as tell
 
-        tell(inputs, out, config, include or (), exclude or (), resources, as_json)
+        tell(settings.inputs, settings.out, settings.config, settings.include, settings.exclude, settings.resources,
+             as_json)  # fmt: skip
         return
 
     from fer_batch.api import run as run_videos
@@ -96,19 +159,7 @@ def run(
     started = time.monotonic()
     errors = Console(stderr=True)
     with resumable(errors), Display(errors, quiet=as_json) as display:
-        result = run_videos(
-            inputs,
-            out,
-            config,
-            model=model,
-            detector_model=detector_model,
-            include=include or (),
-            exclude=exclude or (),
-            resources=resources,
-            redo=redo,
-            retry_failed=retry_failed,
-            on_progress=display,
-        )
+        result = run_videos(**asked, redo=redo, retry_failed=retry_failed, on_progress=display)
     outcome: dict[str, Any] = {
         **result.info["counts"],
         "wall_s": round(time.monotonic() - started, 1),
@@ -116,16 +167,62 @@ def run(
         "report": None,
         "log": str(result.path / "run.log"),
     }
-    if pages != "none":
-        from reports import build
+    from jobs.pages import build_pages
 
-        outcome["report"] = str(build(result, pages=pages))
+    made = build_pages(result, settings)
+    outcome |= {"report": None if made.index is None else str(made.index),
+                "people": None if made.people is None else str(made.people), "note": made.note}  # fmt: skip
     if as_json:
         print(json.dumps(outcome))
     else:
         _print_outcome(Console(), outcome)
     if outcome["failed"] or outcome["partial"]:
         sys.exit(UNCLEAN)
+
+
+def is_job(inputs: list[str]) -> bool:
+    """Whether the inputs are a job file.
+
+    Raises:
+        RefusedError: a job file is one among several.
+    """
+    named = [text for text in inputs if text.lower().endswith(".toml")]
+    if named and len(inputs) > 1:
+        raise RefusedError(f"{named[0]} is a job file and stands alone: it says itself which videos it is about")
+    return bool(named)
+
+
+def _of_job(context: typer.Context, file: Path, out: Path | None, here: Resources, pages: Pages) -> Settings:
+    """What a job file says, with what flags may say beside it."""
+    from jobs.job_file import Job
+
+    settings = Job(file).settings()
+    given = {name for name in context.params if (source := context.get_parameter_source(name)) is not None
+             and source.name == "COMMANDLINE"}  # fmt: skip
+    if contradicting := [name for name in JOB_SAYS if name in given]:
+        flag = f"--{contradicting[0].replace('_', '-')}"
+        raise RefusedError(
+            f"{flag} does not go with {file}: what a job is stands in its file. Change "
+            f"{JOB_SAYS[contradicting[0]]} there, or leave {flag} out"
+        )
+    flags = {"stall": "stall_s"} | {name: name for name in ("workers", "actors", "cpus", "gpus", "memory", "address")}
+    changed = {field: getattr(here, field) for flag, field in flags.items() if flag in given}
+    if settings.resources.address is None:
+        changed["address"] = here.address  # RAY_ADDRESS, where neither file nor flag says it
+    return replace(
+        settings,
+        out=out or settings.out,
+        resources=replace(settings.resources, **changed),
+        pages=pages if "pages" in given else settings.pages,
+    )
+
+
+def _declared(file: Path | None) -> Any:
+    if file is None:
+        return None
+    from jobs.purpose import read_purpose
+
+    return read_purpose(file)
 
 
 def _sampling(fps: Fraction | None, every: int | None, keyframes: bool, start: int, end: int | None) -> Sampling:
@@ -153,6 +250,10 @@ def _print_outcome(console: Console, outcome: dict[str, Any]) -> None:
     line(f"ledger: {outcome['tables']['videos.parquet']}")
     if outcome["report"]:
         line(f"report: {outcome['report']}")
+    if outcome["people"]:
+        line(f"people: {outcome['people']}")
+    if outcome["note"]:
+        line(outcome["note"])
     if outcome["failed"] or outcome["partial"]:
         line("Some videos failed or are partial: fer-batch status and the report give each one's reason.")
 

@@ -26,6 +26,13 @@ ROWS_A_PAGE: Final = 100
 STRIP_COLUMNS: Final = 24
 """Slices of the small picture in each row of the ledger."""
 
+MORE_PAGES: Final = (
+    ("sessions/index.html", "Participants over their sessions"),
+    ("feedback/index.html", "Customer feedback"),
+    ("groups/index.html", "People, conditions and stimuli"),
+)
+"""Reports beside the list of videos, linked to where they are there."""
+
 STATUSES: Final = ("failed", "partial", "ok")
 """In the order of the ledger's rows: what needs attention first."""
 
@@ -113,7 +120,7 @@ def render(
             counts=info["counts"],
             versions=info["versions"],
             links=_links(folder, tables.path),
-            has_groups=(folder / "groups" / "index.html").is_file(),
+            more_pages=[(address, name) for address, name in MORE_PAGES if (folder / address).is_file()],
         ),
     )
     template = environment.get_template("list.html")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from fer_batch.errors import RefusedError
 from fer_batch.palette import CONDITIONS
 from fer_batch.store import Run
 from reports import figures, index_page, measures, video_page, wording
@@ -38,10 +39,15 @@ def build(
         The path of ``index.html``.
 
     Raises:
-        RefusedError: the run's folder is damaged.
+        RefusedError: the run's folder is damaged, or thumbnails of people who may be shown as groups only.
         StoppedError: the disk is full or `out` cannot be written.
     """
     tables = RunTables(run)
+    hidden = wording.groups_only(tables.info)
+    if hidden and thumbnails:
+        raise RefusedError("--thumbnails shows faces. " + wording.GROUPS_ONLY)
+    if hidden:
+        pages = "index"
     folder = Path(out) if out is not None else Path(run.report_dir)
     environment = prepare(folder, ["videos"], ["report.js"], single_file=single_file)
     common = {
@@ -50,6 +56,7 @@ def build(
         "state_note": wording.STATES.get(str(tables.info["state"])),
         "conditions": CONDITIONS,
         "full": pages == "full",
+        "groups_only": wording.GROUPS_ONLY if hidden else None,
     }
     same: dict[str, list[dict[str, Any]]] = defaultdict(list)
     rows = list(tables.rows())
@@ -59,7 +66,7 @@ def build(
     found: dict[str, _Facts] = {}
     written = {"index.html"}
     for video in tables.videos():
-        content = _content(video, same[video.video_id])
+        content = None if hidden else _content(video, same[video.video_id])
         found[video.video_id] = _facts(video, content)
         if content is not None and pages == "full":
             name = f"videos/{video.video_id}.html"

@@ -196,8 +196,45 @@ def reason(row: dict[str, Any]) -> str:
 
 
 def purpose(info: dict[str, Any]) -> str | None:
-    """The declared purpose, None where there is none."""
+    """The declared purpose in words, None where there is none.
+
+    Args:
+        info: the run's ``run.json``; its purpose as :meth:`jobs.purpose.Purpose.record` has it.
+    """
     declared = info.get("purpose")
-    if isinstance(declared, dict):
-        declared = declared.get("title") or declared.get("name") or declared.get("kind") or "declared in run.json"
-    return str(declared) if declared else None
+    if not isinstance(declared, dict):
+        return str(declared) if declared else None
+    title = declared.get("title") or declared.get("name") or declared.get("kind") or "declared in run.json"
+    facts = [
+        f"{name}: {str(value).replace('_', ' ')}"
+        for name, value in (
+            ("people recorded", declared.get("observed")),
+            ("setting", declared.get("setting")),
+            ("jurisdiction", ", ".join(declared.get("jurisdiction") or ())),
+            ("legal basis", declared.get("legal_basis")),
+            ("responsible", declared.get("controller")),
+        )
+        if value
+    ]
+    text = f"{title} ({'; '.join(facts)})" if facts else str(title)
+    exception = declared.get("exception")
+    if isinstance(exception, dict):
+        text += (
+            f". Declared exception for {exception.get('reason')} reasons (Regulation (EU) 2024/1689, Art. 5(1)(f)): "
+            f"approved by {exception.get('approver')}, impact assessment {exception.get('assessment')}, until "
+            f"{exception.get('expires')}"
+        )
+    return text
+
+
+def groups_only(info: dict[str, Any]) -> bool:
+    """Whether the run is declared to be about people at work or in education: nothing about single people is shown."""
+    declared = info.get("purpose")
+    return isinstance(declared, dict) and bool(declared.get("groups_only"))
+
+
+GROUPS_ONLY: Final = (
+    "About people at work or in education: reports are on groups only, so there are no pages of videos, no faces and "
+    "no expressions of single recordings."
+)
+"""The notice on the list of videos of such a run."""

@@ -1,0 +1,88 @@
+"""The pages that settings ask for: those of the videos, and the report of a job's kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fer_batch.errors import RefusedError, StoppedError
+
+if TYPE_CHECKING:
+    from fer_batch.store import Run
+    from jobs.job_file import Job
+    from jobs.settings import Settings
+
+
+@dataclass(frozen=True)
+class Built:
+    """What was built.
+
+    Attributes:
+        index: the list of videos; None where it was not asked for.
+        people: first page of the report of the job's kind; None where there is none.
+        note: why there is none though the job has a kind; None else.
+    """
+
+    index: Path | None
+    people: Path | None = None
+    note: str | None = None
+
+
+def check_participants(job: Job) -> None:
+    """Refuse a participants table that can be seen to be wrong before any video was looked at.
+
+    Raises:
+        RefusedError: it cannot be read, or columns are missing.
+    """
+    if job.participants is not None and job.participants.is_file():
+        from reports.groups.spreadsheet import read_sheet
+        from reports.groups.trials import COLUMNS, REQUIRED
+
+        sheet = read_sheet(job.participants, COLUMNS)
+        asked = () if job.tables.participants is None else job.tables.participants.attributes
+        missing = [name for name in (*REQUIRED, *asked) if name not in sheet.columns]
+        if missing:
+            raise RefusedError(f"{job.participants}: row 1: there is no column {', '.join(missing)} (found: "
+                               f"{', '.join(sheet.columns) or 'none'})")  # fmt: skip
+
+
+def build_pages(run: Run, settings: Settings) -> Built:
+    """Build them.
+
+    Raises:
+        StoppedError: the report of the job's kind cannot be built; the tables and the other pages are there.
+    """
+    index = None
+    job = settings.job
+    if settings.pages != "none":
+        from reports import build
+
+        report = None if job is None else job.tables.report
+        index = build(run, pages=settings.pages, single_file=report is not None and report.single_file,
+                      thumbnails=report is not None and report.thumbnails)  # fmt: skip
+    if job is None or job.kind is None or job.participants is None:
+        return Built(index)
+    if not _is_filled_in(job.participants):
+        return Built(index, note=f"Fill in {job.participants} (fer-batch participants {run.path} --out TABLE starts "
+                     f"one with what is known), then: fer-batch report {job.file}")  # fmt: skip
+    try:
+        return Built(index, _of_kind(run, job))
+    except RefusedError as error:
+        raise StoppedError(f"all videos are done and the tables are complete, but the pages about people are not "
+                           f"built: {error}\nMend that, then: fer-batch report {job.file}") from error  # fmt: skip
+
+
+def _is_filled_in(table: Path) -> bool:
+    from reports.groups.spreadsheet import read_sheet
+    from reports.groups.trials import COLUMNS
+
+    return table.is_file() and bool(read_sheet(table, COLUMNS).rows)
+
+
+def _of_kind(run: Run, job: Job) -> Path:
+    if job.kind == "sessions":
+        from jobs.kinds.sessions import build
+    else:
+        from jobs.kinds.customer_feedback import build
+    return build(run, job)

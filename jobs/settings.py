@@ -1,0 +1,81 @@
+"""What a run is asked to do, whoever asks: flags of the command line and job files both end in :class:`Settings`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from fer_batch.config import Resources, RunConfig
+
+if TYPE_CHECKING:
+    from jobs.job_file import Job
+    from jobs.purpose import Purpose
+
+Pages = Literal["full", "index", "none"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that a run needs.
+
+    Attributes:
+        inputs: files, folders or patterns.
+        out: the run's folder.
+        config: what decides what the tables hold.
+        model, detector_model, include, exclude, resources: as :func:`fer_batch.api.run` takes them.
+        pages: which pages of the videos to build at the end.
+        purpose: what was declared; not yet past the gate.
+        job: the job file, where there is one: its kind, its participants table and its report.
+    """
+
+    inputs: tuple[str, ...]
+    out: Path
+    config: RunConfig = field(default_factory=RunConfig)
+    model: Path | None = None
+    detector_model: Path | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    resources: Resources = field(default_factory=Resources)
+    pages: Pages = "full"
+    purpose: Purpose | None = None
+    job: Job | None = None
+
+    def for_run(self) -> dict[str, Any]:
+        """Arguments of :func:`fer_batch.api.run` but for the two that change from start to start, the purpose past
+        the gate.
+
+        Raises:
+            RefusedError: the gate, or a privacy level, is in the way.
+        """
+        from jobs.purpose import settle
+
+        check_available(self.config)
+        purpose = settle(self.out, self.purpose)
+        return {
+            "inputs": self.inputs,
+            "out": self.out,
+            "config": self.config,
+            "model": self.model,
+            "detector_model": self.detector_model,
+            "include": self.include,
+            "exclude": self.exclude,
+            "resources": self.resources,
+            "purpose": None if purpose is None else purpose.record(),
+            "job": None if self.job is None else self.job.record(),
+        }
+
+
+def check_available(config: RunConfig) -> None:
+    """Refuse a privacy level that the engine cannot write yet.
+
+    Raises:
+        RefusedError: it cannot.
+    """
+    from fer_batch.errors import RefusedError
+
+    if config.privacy.level != "faces":
+        raise RefusedError(
+            f"privacy.level is {config.privacy.level!r}, which is not available yet: this version would write a row a "
+            'face all the same. Wait for one that can, or, if rows of faces may be kept, set it to "faces"'
+        )
