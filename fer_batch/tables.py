@@ -73,8 +73,7 @@ def final_video(video: VideoInfo, parts: list[Detections], config: RunConfig, pa
     """
     faces = pa.concat_tables([part.faces for part in parts])
     frames = pa.concat_tables([part.frames for part in parts])
-    ends = [part.end_ms for part in parts if part.end_ms is not None]  # where only decoding told
-    length_ms = max(video.duration_ms, *ends) if ends else video.duration_ms
+    length_ms = _length_ms(video, parts)
     end_ms = length_ms if config.sampling.end_ms is None else min(length_ms, config.sampling.end_ms)
     timestamps, durations = frames["timestamp_ms"].to_pylist(), frames["duration_ms"].to_pylist()
     durations = fill_durations(config.sampling, timestamps, durations, end_ms)
@@ -86,6 +85,15 @@ def final_video(video: VideoInfo, parts: list[Detections], config: RunConfig, pa
     tracks = assign_tracks(faces["timestamp_ms"].to_numpy(), boxes, config.tracking, step_ms)
     faces = _replace(faces, "track_id", pa.array(tracks, pa.int32()))
     return FinalVideo(faces, frames, _ledger_row(video, parts, faces, frames, part_name, length_ms))
+
+
+def _length_ms(video: VideoInfo, parts: list[Detections]) -> int:
+    """Length of a video: where packets do not tell it, decoding did, but for what damage kept from being decoded."""
+    ends = [part.end_ms for part in parts if part.end_ms is not None]
+    if not ends:
+        return video.duration_ms
+    is_damaged = any(part.broken_at_ms is not None for part in parts)
+    return max(*ends, video.duration_ms) if is_damaged else max(ends)
 
 
 def failed_row(path: Path, error: VideoError, video: VideoInfo | None = None) -> dict[str, Any]:

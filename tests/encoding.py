@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -23,6 +23,26 @@ HIDDEN_NUMBER = 60_000
 """Frames that an edit list hides carry numbers from here on: none of them may ever be seen."""
 
 _SAMPLE_RATE = 48_000
+
+_ENCODERS = {
+    "libx264": (
+        "yuv420p",
+        {"preset": "ultrafast", "crf": "23", "x264-params": "scenecut=0:keyint={gop}:min-keyint={gop}:open-gop={open}"},
+    ),
+    "libx265": (
+        "yuv420p10le",
+        {
+            "preset": "ultrafast",
+            "x265-params": "log-level=none:scenecut=0:keyint={gop}:min-keyint={gop}:open-gop={open}:pools=none",
+        },
+    ),
+    "libvpx-vp9": ("yuv420p", {"deadline": "realtime", "cpu-used": "8", "b": "400k"}),
+    "libsvtav1": ("yuv420p", {"preset": "12", "crf": "30", "svtav1-params": "lp=1"}),
+    "mpeg4": ("yuv420p", {"b": "2M"}),
+    "mjpeg": ("yuvj420p", {}),
+    "prores_ks": ("yuv422p10le", {}),
+}
+"""Pixel format and options of each encoder: fast, and legible frame numbers."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +98,7 @@ def build(
     rotation: int = 0,
     sar: Fraction = Fraction(1),
     codec: str = "libx264",
+    options: Mapping[str, str] | None = None,
     faststart: bool = False,
     trimmed: int = 0,
     audio: bool = False,
@@ -98,6 +119,7 @@ def build(
         rotation: 0, 90, 180 or 270 degrees clockwise, by metadata.
         sar: pixel aspect, for anamorphic files.
         codec: any of PyAV's encoders.
+        options: for the encoder, beside those that it gets anyway.
         faststart: the index of an MP4 at its beginning, so that a file cut short can be read.
         trimmed: so many frames at the beginning are hidden by an edit list, as after a cut without encoding anew. The
             clip's truth knows the others only, and counts their times and numbers from the first one that shows.
@@ -116,6 +138,7 @@ def build(
     options = {"fflags": "+bitexact", "avoid_negative_ts": "disabled" if trimmed else "auto"}
     with av.open(path, "w", options=options | ({"movflags": "+faststart"} if faststart else {})) as container:
         stream = _video_stream(container, codec, size, rotation, sar, tick, gop, bframes, closed_gop)
+        stream.options = {**stream.options, **(options or {})}
         sound = _audio_stream(container) if audio else None
         if cover:
             _write_cover(container, *size)
@@ -179,18 +202,14 @@ def _video_stream(
     upright = size if rotation % 180 == 0 else size[::-1]
     stream.width, stream.height = round(upright[0] / sar), upright[1]
     is_odd = bool(stream.width % 2 or stream.height % 2)
-    stream.pix_fmt = "yuv444p" if is_odd and codec == "libx264" else "yuv420p"
+    pix_fmt, options = _ENCODERS.get(codec, ("yuv420p", {}))
+    stream.pix_fmt = "yuv444p" if is_odd and codec == "libx264" else pix_fmt
     stream.sample_aspect_ratio = sar
     stream.time_base = stream.codec_context.time_base = tick
     stream.gop_size = gop
     stream.max_b_frames = bframes
     stream.thread_count = 1  # one thread writes the same bytes everywhere
-    if codec == "libx264":
-        stream.options = {
-            "preset": "ultrafast",
-            "crf": "23",
-            "x264-params": f"scenecut=0:keyint={gop}:min-keyint={gop}:open-gop={int(not closed_gop)}",
-        }
+    stream.options = {name: value.format(gop=gop, open=int(not closed_gop)) for name, value in options.items()}
     if rotation:
         stream.set_display_rotation(-rotation)
     return stream
