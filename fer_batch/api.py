@@ -22,9 +22,10 @@ from fer_batch.config import Resources, RunConfig
 from fer_batch.detect import check_detector
 from fer_batch.discover import Discovery
 from fer_batch.errors import RefusedError, StoppedError
+from fer_batch.fleet import HERE, Fleet
 from fer_batch.lease import Lease
 from fer_batch.process import CropSpec, RunContext
-from fer_batch.resources import Placement, local_gpus, place, usable_cpus
+from fer_batch.resources import local_gpus, place, usable_cpus
 from fer_batch.run_folder import RunState, log_file, open_folder
 from fer_batch.schedule import Schedule
 from fer_batch.store import Run
@@ -88,16 +89,15 @@ def run(
     base = config or RunConfig()
     with ExitStack() as stack:
         if asked.address is None:
-            placement = place(asked, usable_cpus(), local_gpus())
+            fleet = Fleet.here(place(asked, usable_cpus(), local_gpus()))
         else:
-            placement = place(asked, *stack.enter_context(_joined(asked.address)))
-        on_gpu = placement.actor_gpus > 0
+            fleet = stack.enter_context(_joined(asked.address, asked))
         wanted = replace(
             base,
             detection=replace(base.detection, model_sha256=detector_hash),
             model_sha256=bundle.sha256,
-            precision="mixed_float16" if on_gpu else "float32",
-            backend="tensorflow-gpu" if on_gpu else "tensorflow-cpu",
+            precision="mixed_float16" if fleet.on_gpu else "float32",
+            backend="tensorflow-gpu" if fleet.on_gpu else "tensorflow-cpu",
         )
         metadata = {
             "model_sha256": bundle.sha256,
@@ -105,7 +105,9 @@ def run(
             "created_by": f"fer-batch {version('fer-batch')}",
         }
         crop = CropSpec(bundle.template, bundle.input_size, bundle.channels)
-        context = RunContext(path, wanted, detector, crop, metadata, asked.stall_s, placement.worker_bytes)
+        here = fleet.placed.get(HERE)
+        memory = here.worker_bytes if here else None
+        context = RunContext(path, wanted, detector, crop, metadata, asked.stall_s, memory)
         open_folder(path, wanted, redo)
         lease = stack.enter_context(Lease(context.lease_file))
         create_folders(path)  # again: the end of another run may have removed them meanwhile
@@ -113,7 +115,7 @@ def run(
         stack.enter_context(log_file(path / "run.log"))
         state = RunState(path, wanted, bundle, discovery, purpose, job)
         try:
-            _carry_out(context, bundle, placement, discovery, retry_failed, state, on_progress or _ignore)
+            _carry_out(context, bundle, fleet, asked.wait_s, discovery, retry_failed, state, on_progress or _ignore)
         except KeyboardInterrupt:
             state.write("interrupted")
             raise
@@ -130,19 +132,20 @@ def run(
 
 
 @contextmanager
-def _joined(address: str) -> Iterator[tuple[int, float]]:
-    """A connection to a cluster; gives its CPUs and GPUs."""
+def _joined(address: str, asked: Resources) -> Iterator[Fleet]:
+    """A connection to a cluster; gives its nodes."""
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "1")  # see the top of the engine
     from fer_batch import engine
 
     with engine.cluster(address, None):
-        yield engine.available()
+        yield engine.joined(asked)
 
 
 def _carry_out(
     context: RunContext,
     bundle: ModelBundle,
-    placement: Placement,
+    fleet: Fleet,
+    wait_s: float,
     discovery: Discovery,
     retry_failed: bool,
     state: RunState,
@@ -158,18 +161,18 @@ def _carry_out(
 
     tell(Progress("starting"))
     start = time.monotonic()
-    with engine.cluster(None, placement):
-        log.info("%s", placement.describe())
+    with engine.cluster(None, fleet.placed.get(HERE)):
+        log.info("%s", fleet.describe())
         ray_ready_s = time.monotonic() - start
         run_now = Run(context.path)
         todo = _ToDo(discovery, run_now, retry_failed)
         schedule = Schedule(
             context.config,
-            placement.workers,
+            fleet.size,
             lambda video_id: committed_segments(context.path, video_id),
             known_ids=todo.done_ids,
         )
-        with engine.RayWorkers(context, bundle.path, placement) as workers:
+        with engine.RayWorkers(context, bundle.path, fleet, wait_s) as workers:
             driver = Driver(context, workers, schedule, iter(todo), todo.counts, tell, todo.snapshot)
             try:
                 driver.run()

@@ -189,6 +189,7 @@ class Resources:
         address: a Ray cluster's address; None starts an embedded Ray on this machine, on loopback only.
         gpus: GPUs to use; a fraction is a share of one. None uses those that are there, 0 none.
         stall_s: seconds after which a worker that makes no progress on a file is ended and the file tried again.
+        wait_s: seconds to wait for a cluster's nodes when there is none to work on.
     """
 
     workers: int | None = None
@@ -198,6 +199,7 @@ class Resources:
     address: str | None = None
     gpus: float | None = None
     stall_s: float = STALL_S
+    wait_s: float = 600.0
 
     def __post_init__(self) -> None:
         for name in ("workers", "actors", "cpus"):
@@ -205,4 +207,5 @@ class Resources:
             _check(value is None or value >= 1, f"--{name}", value, "a whole number from 1")
         _check(self.memory is None or self.memory > 0, "--memory", self.memory, "a size such as 4GB")
         _check(self.stall_s > 0, "--stall", self.stall_s, "seconds above 0")
+        _check(self.wait_s >= 0, "--wait-for-resources", self.wait_s, "seconds from 0")
         _check(self.gpus is None or (self.gpus >= 0 and math.isfinite(self.gpus)), "--gpus", self.gpus, "0 or more")

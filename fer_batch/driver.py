@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -29,6 +30,9 @@ log = logging.getLogger("fer_batch")
 
 PROBE_CHUNK = 16
 """Files probed by one task."""
+
+MAX_MOVES = 10
+"""How often a task is begun again because its node was lost, before it is taken to be the reason."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +70,19 @@ class Lost:
     """The outcome of a task that came to nothing.
 
     Attributes:
-        code: ``worker_died`` or ``internal_error``.
+        code: ``worker_died``, ``internal_error``, or ``node_lost`` where the task is not to blame.
         reason: for the ledger.
     """
 
-    code: Literal["worker_died", "internal_error"]
+    code: Literal["worker_died", "internal_error", "node_lost"]
     reason: str
+
+
+def task_key(task: Task) -> str:
+    """A name that stays when a task is begun again."""
+    if isinstance(task, Probe):
+        return path_text(task.paths[0])
+    return task.unit_id if isinstance(task, Unit) else task.video.video_id
 
 
 Outcome = Probed | UnitDone | Counts | Lost
@@ -80,11 +91,19 @@ Outcome = Probed | UnitDone | Counts | Lost
 class Workers(Protocol):
     """Where tasks are done.
 
-    Attributes:
-        limit: how many tasks it wants to hold at a time.
+    They may become more and fewer in the course of a run.
     """
 
-    limit: int
+    @property
+    def size(self) -> int:
+        """How many tasks are worked on at the same time."""
+
+    @property
+    def limit(self) -> int:
+        """How many tasks it wants to hold at a time."""
+
+    def expect(self, units: int) -> None:
+        """Hear how many units could be worked on at the same time, were there enough workers."""
 
     def start(self, task: Task) -> None:
         """Take on a task; returns at once."""
@@ -134,6 +153,8 @@ class Driver:
         self._workers = workers
         self._files = files
         self._all_found = False
+        self._again: list[Task] = []
+        self._moves: Counter[str] = Counter()
         self._report, self._snapshot = on_progress, snapshot
         self._start, self._began_ns = time.monotonic(), time.time_ns()
         self._before = counts.videos
@@ -157,7 +178,11 @@ class Driver:
     def _fill(self) -> bool:
         """Start what can be started; tells whether anything is running."""
         workers = self._workers
+        self.schedule.workers = workers.size
         while len(workers.running()) < workers.limit:
+            if self._again:
+                workers.start(self._again.pop())
+                continue
             if (video := self.schedule.next_complete()) is not None:
                 workers.start(Join(video))
                 continue
@@ -173,6 +198,7 @@ class Driver:
                 self._all_found = True  # and look again: what waits can be cut now
                 continue
             workers.start(Probe(chunk))
+        workers.expect(self.schedule.backlog() + len(workers.running()))
         return bool(workers.running())
 
     def _collect(self, task: Task, outcome: Outcome) -> None:
@@ -207,6 +233,13 @@ class Driver:
 
     def _lost(self, task: Task, lost: Lost) -> None:
         """A task came to nothing: unless it was committed all the same, try again, or enter in the ledger that not."""
+        if lost.code == "node_lost":
+            key = task_key(task)
+            self._moves[key] += 1
+            if self._moves[key] <= MAX_MOVES:
+                self._again.append(task)
+                return
+            lost = Lost("worker_died", lost.reason)
         if isinstance(task, Unit):
             done = committed_before(task, self.context, self._began_ns)
             if done is not None:

@@ -11,6 +11,7 @@ import math
 import os
 import secrets
 import socket
+import sys
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from typing import Any
 
 # Read by Ray when it is imported. The first keeps every socket of a local Ray on loopback (an address alone does not,
 # in Ray 2.60; whoever means to join a cluster sets it to 1 first); the second keeps it from reporting its use.
-if os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0") == "0":
+if "ray" not in sys.modules and os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0") == "0":
     # A secret of this process' own, or Ray would leave one in the user's home folder.
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
@@ -30,11 +31,24 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import ray
-from ray.exceptions import ActorDiedError, OutOfMemoryError, RayError, RayTaskError
+from ray.exceptions import (
+    ActorDiedError,
+    ActorUnschedulableError,
+    NodeDiedError,
+    OutOfMemoryError,
+    RayActorError,
+    RayError,
+    RayTaskError,
+    TaskUnschedulableError,
+)
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fer_batch.actor import EmotionActor
+from fer_batch.config import Resources
 from fer_batch.driver import Join, Lost, Outcome, Task
 from fer_batch.errors import FerBatchError, RefusedError, StoppedError, VideoError
+from fer_batch.fleet import HERE, Fleet
+from fer_batch.nodes import MAX_ACTORS_A_UNIT, Node, check_fits
 from fer_batch.plan import Unit
 from fer_batch.process import RunContext
 from fer_batch.resources import Placement
@@ -57,12 +71,23 @@ class ActorScores:
     def submit(self, crops: np.ndarray) -> Any:
         """Send crops to the next actor."""
         self._next += 1
-        return self._actors[self._next % len(self._actors)].score.remote(crops)
+        actor = self._actors[self._next % len(self._actors)]
+        return actor, actor.score.remote(crops), crops
 
     def result(self, ticket: Any) -> np.ndarray:
-        """Wait for the scores of crops that were sent."""
-        scores: np.ndarray = ray.get(ticket)
-        return scores
+        """Wait for the scores of crops that were sent. If their actor's node is lost they go to another actor."""
+        actor, reference, crops = ticket
+        while True:
+            try:
+                scores: np.ndarray = ray.get(reference)
+            except (RayActorError, ActorUnschedulableError) as error:
+                others = [other for other in self._actors if other is not actor]
+                if "creation task" in str(error) or not others:
+                    raise
+                self._actors = others
+                actor, reference, _ = self.submit(crops)
+            else:
+                return scores
 
 
 def _unit_task(unit: Unit, context: RunContext, actors: list[Any], first: int) -> UnitDone:
@@ -142,50 +167,74 @@ class RayWorkers:
     Args:
         context: of the run.
         bundle: the ModelBundle's folder.
-        placement: how many workers and actors, and their shares.
+        fleet: the nodes, and what each holds of workers and actors.
+        wait_s: how long to wait for nodes when all are lost.
 
     Attributes:
         model_ready_s: how long after the start the first actor had its model; None before.
     """
 
-    def __init__(self, context: RunContext, bundle: Path, placement: Placement) -> None:
-        self.limit = placement.workers + 2  # two wait, so that no worker waits for the driver
+    def __init__(self, context: RunContext, bundle: Path, fleet: Fleet, wait_s: float) -> None:
         self.model_ready_s: float | None = None
         self._start = time.monotonic()
-        self._bundle, self._placement, self._precision = bundle, placement, context.config.precision
+        self._bundle, self._precision = bundle, context.config.precision
+        self._fleet, self._wait_s = fleet, wait_s
         self._context = ray.put(context)
-        self._running: dict[Any, Task] = {}
-        self._actors: list[Any] = []
+        self._running: dict[Any, tuple[Task, str]] = {}
+        self._actors: dict[str, list[Any]] = {}
         self._ready: Any = None
         self._n_units = 0
-        options = {"num_cpus": placement.worker_cpus, "max_retries": 0}
-        self._probe = ray.remote(probe_files).options(**options)
-        self._unit = ray.remote(_unit_task).options(**options)
-        self._join = ray.remote(join).options(**options)
+        self._probe = ray.remote(probe_files)
+        self._unit = ray.remote(_unit_task)
+        self._join = ray.remote(join)
 
     def __enter__(self) -> RayWorkers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for actor in self._actors:
-            ray.kill(actor)
+        self._fleet.expect(0)
+        for actors in self._actors.values():
+            for actor in actors:
+                ray.kill(actor)
+
+    @property
+    def size(self) -> int:
+        """Tasks that are worked on at the same time."""
+        return self._fleet.size
+
+    @property
+    def limit(self) -> int:
+        """Tasks to hold at a time."""
+        return self._fleet.limit
+
+    def expect(self, units: int) -> None:
+        """Hear how many units could be worked on at the same time."""
+        self._fleet.expect(units)
 
     def start(self, task: Task) -> None:
-        """Give a task to Ray."""
+        """Give a task to Ray.
+
+        Raises:
+            StoppedError: all nodes were lost, and none came for a long time.
+        """
+        self._fleet.wait(self._wait_s)
+        node = self._fleet.take()
+        options = {"num_cpus": self._fleet.placed[node].worker_cpus, "max_retries": 0, **_on(node)}
         reference: Any
         if isinstance(task, Unit):
-            reference = self._unit.remote(task, self._context, self._actors, self._n_units)
+            models = self._models(node)
+            reference = self._unit.options(**options).remote(task, self._context, models, self._n_units)
             self._n_units += 1
         elif isinstance(task, Join):
-            reference = self._join.remote(self._context, task.video)
+            reference = self._join.options(**options).remote(self._context, task.video)
         else:
             self._start_actors()  # while files are probed; a run with nothing new to do needs none
-            reference = self._probe.remote(task.paths, self._context)
-        self._running[reference] = task
+            reference = self._probe.options(**options).remote(task.paths, self._context)
+        self._running[reference] = (task, node)
 
     def running(self) -> Collection[Task]:
         """The tasks that Ray has."""
-        return self._running.values()
+        return [task for task, _ in self._running.values()]
 
     def finished(self) -> list[tuple[Task, Outcome]]:
         """Wait up to POLL_S for tasks to finish.
@@ -193,6 +242,8 @@ class RayWorkers:
         Raises:
             StoppedError: a worker says that nothing can go on, or the model cannot be loaded.
         """
+        if self._fleet.refresh():
+            self._start_actors()
         waiting = list(self._running)
         if self._ready is not None and self.model_ready_s is None:
             waiting.append(self._ready)
@@ -202,7 +253,9 @@ class RayWorkers:
             if reference == self._ready:
                 self.model_ready_s = time.monotonic() - self._start
             else:
-                found.append((self._running.pop(reference), self._outcome(reference)))
+                task, node = self._running.pop(reference)
+                self._fleet.done(node)
+                found.append((task, self._outcome(reference, node)))
         return found
 
     def cancel(self) -> None:
@@ -213,27 +266,41 @@ class RayWorkers:
     def scoring_s(self) -> float:
         """Time that the actors spent scoring, summed; what an actor that no longer answers spent is not known."""
         total = 0.0
-        for actor in self._actors:
+        for asked in [actor.busy_s.remote() for actors in self._actors.values() for actor in actors]:
             try:
-                total += ray.get(actor.busy_s.remote(), timeout=10)
+                total += ray.get(asked, timeout=10)
             except RayError as error:
                 log.warning("an actor no longer answers: %s", error)
         return total
 
     def _start_actors(self) -> None:
-        if self._actors:
-            return
-        placed = self._placement
-        actor = ray.remote(EmotionActor).options(
-            num_cpus=placed.actor_cpus, num_gpus=placed.actor_gpus, max_restarts=-1, max_task_retries=3
-        )
-        self._actors = [
-            actor.remote(self._bundle, placed.actor_threads, self._precision, placed.actor_gpus > 0)
-            for _ in range(placed.actors)
-        ]
-        self._ready = self._actors[0].busy_s.remote()  # answered, or broken, once the first actor has its model
+        """Start the actors of nodes that came, let those of nodes that went go."""
+        for node in self._actors.keys() - self._fleet.placed.keys():
+            for actor in self._actors.pop(node):
+                ray.kill(actor)
+        for node, placed in self._fleet.placed.items():
+            if node in self._actors or not placed.actors:
+                continue
+            actor = ray.remote(EmotionActor).options(
+                num_cpus=placed.actor_cpus, num_gpus=placed.actor_gpus, max_restarts=-1, max_task_retries=3, **_on(node)
+            )
+            self._actors[node] = [
+                actor.remote(self._bundle, placed.actor_threads, self._precision, placed.actor_gpus > 0)
+                for _ in range(placed.actors)
+            ]
+            if self._ready is None:  # answered, or broken, once the first actor has its model
+                self._ready = self._actors[node][0].busy_s.remote()
 
-    def _outcome(self, reference: Any) -> Outcome:
+    def _models(self, node: str) -> list[Any]:
+        """The actors for a unit: those on its own node, else some of all, others for each unit."""
+        self._start_actors()
+        if node in self._actors:
+            return self._actors[node]
+        every = [actor for actors in self._actors.values() for actor in actors]
+        first = self._n_units % len(every)
+        return (every[first:] + every[:first])[:MAX_ACTORS_A_UNIT]
+
+    def _outcome(self, reference: Any, node: str) -> Outcome:
         try:
             outcome: Outcome = ray.get(reference)
         except RayTaskError as error:
@@ -242,8 +309,16 @@ class RayWorkers:
             if isinstance(error.cause, ActorDiedError) and "creation task" in str(error.cause):
                 reason = str(error.cause).strip().splitlines()[-1]
                 raise StoppedError(f"the model cannot be loaded in its actor: {reason}. See run.log") from error
+            if isinstance(error.cause, RayActorError | ActorUnschedulableError) and node != HERE:
+                log.error("a model actor was lost: %s", error.cause)
+                self._actor_lost(error.cause)
+                return Lost("node_lost", "the model that scored for it was lost each time it was tried")
             log.error("a task failed: %s", error)
             return Lost("internal_error", f"{type(error.cause).__name__}: {error.cause}")
+        except (NodeDiedError, TaskUnschedulableError) as error:
+            log.error("the node of a task was lost: %s", error)
+            self._fleet.lost(node)
+            return Lost("node_lost", "the node that it was on was lost each time it was tried")
         except OutOfMemoryError as error:  # by Ray, which cannot know who is to blame
             log.error("a worker was ended: %s", error)
             return Lost("worker_died", "the machine ran out of memory each time it was tried; use fewer --workers")
@@ -252,8 +327,50 @@ class RayWorkers:
             return Lost("worker_died", "its worker process died each time it was tried")
         return outcome
 
+    def _actor_lost(self, error: RayActorError | ActorUnschedulableError) -> None:
+        """Do without the node of an actor that no longer answers."""
+        lost = getattr(error, "actor_id", None)
+        for node, actors in self._actors.items():
+            if any(actor._actor_id.hex() == lost for actor in actors):
+                self._fleet.lost(node)
 
-def available() -> tuple[int, float]:
-    """CPUs and GPUs of the Ray that is there."""
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return int(resources.get("CPU", 0)), float(resources.get("GPU", 0))
+
+def _on(node: str) -> dict[str, Any]:
+    """Options that place a task or an actor."""
+    return {} if node == HERE else {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
+
+
+def joined(asked: Resources) -> Fleet:
+    """The nodes of the cluster that is there, once there are some to work on.
+
+    Raises:
+        RefusedError: the cluster can never give what is asked, or there is no node to work on for too long.
+    """
+    there = _nodes()
+    cpus, gpus = sum(node.cpus for node in there), sum(node.gpus for node in there)
+    grows_to: dict[str, int] | None = ray._private.state.state.get_max_resources_from_cluster_config()
+    if grows_to is not None:
+        cpus, gpus = max(cpus, grows_to.get("CPU", 0)), max(gpus, grows_to.get("GPU", 0))
+    check_fits(asked, cpus, gpus, grows_to is not None)
+    from ray.autoscaler.sdk import request_resources
+
+    fleet = Fleet(
+        asked,
+        asked.gpus != 0 and gpus > 0,
+        _nodes,
+        None if grows_to is None else lambda bundles: request_resources(bundles=bundles),
+    )
+    try:
+        fleet.wait(asked.wait_s)
+    except StoppedError as error:
+        raise RefusedError(f"{error}. Nothing was started") from error
+    return fleet
+
+
+def _nodes() -> list[Node]:
+    found = []
+    for node in ray.nodes():  # type: ignore[no-untyped-call]
+        if node["Alive"]:
+            has = node["Resources"]
+            found.append(Node(node["NodeID"], has.get("CPU", 0), has.get("GPU", 0), int(has.get("memory", 0))))
+    return found

@@ -5,6 +5,8 @@ Knows nothing of Ray and does no work itself, so every rule here can be tested o
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -37,7 +39,8 @@ class Schedule:
     media_ms: int = 0
     kept_ms: int = 0
     _waiting: list[tuple[VideoInfo, float]] = field(default_factory=list)
-    _ready: list[Unit] = field(default_factory=list)
+    _waiting_s: float = 0.0
+    _ready: deque[Unit] = field(default_factory=deque)
     _open: dict[str, tuple[VideoInfo, set[int]]] = field(default_factory=dict)
     _complete: list[VideoInfo] = field(default_factory=list)
 
@@ -47,7 +50,9 @@ class Schedule:
             self.duplicates.append(video)
             return
         self.known_ids.add(video.video_id)
-        self._waiting.append((video, cost_s(video, self.config)))
+        cost = cost_s(video, self.config)
+        self._waiting.append((video, cost))
+        self._waiting_s += cost
         self.media_ms += video.duration_ms
 
     def next_unit(self, all_found: bool) -> Unit | None:
@@ -57,11 +62,14 @@ class Schedule:
             all_found: no further videos will be added.
         """
         if not self._ready:
-            total = sum(cost for _, cost in self._waiting)
-            share = total / (2 * self.workers)
+            share = self._waiting_s / (2 * self.workers)
             if self._waiting and (all_found or share >= UNIT_COST_S):
                 self._cut(min(UNIT_COST_S, max(MIN_UNIT_COST_S, share)))
-        return self._ready.pop(0) if self._ready else None
+        return self._ready.popleft() if self._ready else None
+
+    def backlog(self) -> int:
+        """About how many units could be begun now."""
+        return len(self._ready) + math.ceil(self._waiting_s / UNIT_COST_S)
 
     def next_complete(self) -> VideoInfo | None:
         """A video whose segments are all committed and wait to be joined."""
@@ -82,7 +90,7 @@ class Schedule:
         Of a unit of several videos each is tried on its own, so that only the guilty one fails.
         """
         if len(unit.segments) > 1 or unit.attempt + 1 < MAX_ATTEMPTS:
-            self._ready = unit.divided() + self._ready
+            self._ready.extendleft(reversed(unit.divided()))
             return []
         self.drop(unit.segments[0])
         return [unit.segments[0].video]
@@ -91,7 +99,7 @@ class Schedule:
         """Forget a video that failed: what is left of it is not worth doing."""
         video_id = segment.video.video_id
         self._open.pop(video_id, None)
-        self._ready = [u for u in self._ready if all(s.video.video_id != video_id for s in u.segments)]
+        self._ready = deque(u for u in self._ready if all(s.video.video_id != video_id for s in u.segments))
 
     def _cut(self, target: float) -> None:
         parts: list[Segment] = []
@@ -108,5 +116,5 @@ class Schedule:
                     self._complete.append(bare)
             parts += cut
             costs += [cost * segment.duration_ms / max(1, video.duration_ms) for segment in cut]
-        self._waiting = []
+        self._waiting, self._waiting_s = [], 0.0
         self._ready += units(parts, costs, target)
