@@ -148,9 +148,14 @@ def _check_reachable(address: str) -> None:
     """Ray itself would try for many minutes.
 
     Raises:
-        RefusedError: nothing answers at ``host:port``.
+        RefusedError: nothing answers at ``host:port``, or it is the address of another service.
     """
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if "://" in address:
+        raise RefusedError(
+            f"{address} is no address that a run can join: on a machine of the cluster give host:6379 or auto; from "
+            "elsewhere use fer-batch submit with the address of Ray's job server, http://host:8265"
+        )
+    host, _, port = address.rpartition(":")
     if not port.isdecimal():
         return  # not host:port, such as "auto"
     try:

@@ -101,7 +101,16 @@ class Job:
             exclude=tuple(tables.inputs.exclude),
             resources=self._made(
                 "resources",
-                lambda: Resources(res.workers, res.actors, res.cpus, res.memory, res.address, res.gpus, res.stall),
+                lambda: Resources(
+                    res.workers,
+                    res.actors,
+                    res.cpus,
+                    res.memory,
+                    res.address,
+                    res.gpus,
+                    res.stall,
+                    res.wait_for_resources,
+                ),
             ),
             pages=tables.report.pages,
             purpose=tables.purpose,

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 import typer
 from pydantic import BeforeValidator
 
-from fer_batch.config import Detection, Privacy
+from fer_batch.config import Detection, Privacy, Resources
 from fer_batch.watchdog import STALL_S
 from jobs import values
 from jobs.purpose import Purpose
@@ -125,8 +125,9 @@ class ResourcesTable(Table):
     cpus: int | None = key("Cores.", "a whole number from 1", None, "8")
     gpus: float | None = key("GPUs; 0.5 is half of one.", "0 or more", None, "1")
     memory: Size | None = key("Stay under this.", 'a size such as "8GB"', None, '"8GB"')
-    address: str | None = key("A Ray cluster instead of this machine.", "a text", None, '"ray://head:10001"')
+    address: str | None = key("A Ray cluster instead of this machine.", "a text", None, '"head:6379"')
     stall: float = key("Seconds without progress after which a file is tried again.", "seconds above 0", STALL_S)
+    wait_for_resources: float = key("How long to wait for a cluster's nodes.", "seconds from 0", Resources().wait_s)
 
 
 class Output(Table):

@@ -20,7 +20,7 @@ from jobs.interrupt import resumable
 from jobs.settings import Pages, Settings
 from jobs.values import clock, milliseconds, rate, size
 
-SAMPLING, DETECTION = Sampling(), Detection()
+SAMPLING, DETECTION, RESOURCES = Sampling(), Detection(), Resources()
 
 UNCLEAN = 3
 """Exit code of a run that finished with failed or partial videos."""
@@ -85,6 +85,10 @@ def run(
         float,
         typer.Option(metavar="SECONDS", help="A file without progress for so long is tried again, then failed."),
     ] = STALL_S,
+    wait: Annotated[
+        float,
+        typer.Option("--wait-for-resources", metavar="SECONDS", help="How long to wait for a cluster's nodes."),
+    ] = RESOURCES.wait_s,
     purpose: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="What it is for: a TOML file with the table [purpose] of a job file."),
@@ -102,7 +106,7 @@ def run(
     The same command goes on after an interruption and adds new files. **fer-batch init** writes a job file. What a job
     is stands in its file; flags may say where it writes, what it may use, and what is done this time.
     """
-    here = Resources(workers, actors, cpus, memory, address, gpus, stall)
+    here = Resources(workers, actors, cpus, memory, address, gpus, stall, wait)
     if is_job(inputs):
         settings = _of_job(context, Path(inputs[0]), out, here, pages)
     else:
@@ -205,7 +209,9 @@ def _of_job(context: typer.Context, file: Path, out: Path | None, here: Resource
             f"{flag} does not go with {file}: what a job is stands in its file. Change "
             f"{JOB_SAYS[contradicting[0]]} there, or leave {flag} out"
         )
-    flags = {"stall": "stall_s"} | {name: name for name in ("workers", "actors", "cpus", "gpus", "memory", "address")}
+    flags = {"stall": "stall_s", "wait": "wait_s"} | {
+        name: name for name in ("workers", "actors", "cpus", "gpus", "memory", "address")
+    }
     changed = {field: getattr(here, field) for flag, field in flags.items() if flag in given}
     if settings.resources.address is None:
         changed["address"] = here.address  # RAY_ADDRESS, where neither file nor flag says it
