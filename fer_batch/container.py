@@ -108,7 +108,14 @@ def read_packets(
     Raises:
         FFmpegError: reading breaks off.
     """
-    for packet in container.demux(stream):
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except IndexError:
+            return  # after the last packet PyAV stumbles over streams that only appeared later (its issue 692)
+        if packet is None:
+            return
         beat()
         yield packet
 
