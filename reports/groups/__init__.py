@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from reports.groups.cells import Settings
 from reports.groups.pages import build_groups
+from reports.groups.participants import Participants, read_participants
 from reports.groups.person import Person
 from reports.groups.prefill import prefilled, write_contact_sheet, write_prefilled
+from reports.groups.settings import Settings
 from reports.groups.study import SCHEMAS, Study, compare
-from reports.groups.trials import Participants, Trial, read_participants
+from reports.groups.trials import Trial
 
 __all__ = [
     "SCHEMAS",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -12,8 +11,11 @@ from numpy.typing import NDArray
 
 from fer_batch.errors import RefusedError
 from fer_batch.schema import PROBABILITIES
+from reports.groups.analysed import Baseline, own_baselines, why_left_out
 from reports.groups.grid import OnGrid, on_grid, step_ms
 from reports.groups.samples import VALUES, Samples
+from reports.groups.settings import Settings
+from reports.groups.small import too_small
 from reports.groups.trials import Trial
 from reports.measures.columns import Floats
 
@@ -31,59 +33,6 @@ LEAST_SEEN: Final = 0.1
 
 EVERYBODY: Final = ""
 """The one condition of a table that has none."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What is asked of a comparison.
-
-    Attributes:
-        baseline: name of the stimulus whose rows are the baseline: each person's and session's mean over them is
-            subtracted from valence, expressiveness and the probabilities. None for none.
-        positive_above: a sample is positive if its valence is above this (after the baseline is subtracted).
-        peak_window_ms: the peak is the highest mean over a window of this length.
-        min_coverage: a trial in which the face is seen for a smaller share of the sampled time is left out.
-        min_group: a group of fewer people is not shown.
-        resamples: bootstrap resamples for numbers; bands over time use the first 2,000 of them.
-        seed: of all random choices.
-    """
-
-    baseline: str | None = None
-    positive_above: float = 0.0
-    peak_window_ms: int = 3_000
-    min_coverage: float = 0.0
-    min_group: int = 5
-    resamples: int = 9_999
-    seed: int = 0
-
-    def bounds(self, measure: str) -> tuple[float, float]:
-        """What a mean of the measure cannot be below or above."""
-        low, high = (-1.0, 1.0) if measure.endswith("valence") else (0.0, 1.0)
-        if self.baseline is None or measure == "time_positive":
-            return low, high
-        return low - high, high - low
-
-    def __post_init__(self) -> None:
-        for name, ok, allowed in (
-            ("positive_above", -1 <= self.positive_above < 1, "from -1 to below 1"),
-            ("peak_window_ms", self.peak_window_ms >= 500, "from 500 ms"),
-            ("min_coverage", 0 <= self.min_coverage <= 1, "a share from 0 to 1"),
-            ("min_group", self.min_group >= 2, "from 2: one person is no group"),
-            ("resamples", 999 <= self.resamples <= 100_000, "from 999 to 100,000"),
-        ):
-            if not ok:
-                raise RefusedError(f"{name.replace('_', ' ')} is {getattr(self, name)}; allowed is {allowed}")
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """What the baselines rest on: over the people and sessions that have one, samples with the face."""
-
-    name: str
-    count: int
-    fewest: int
-    median: float
-    most: int
 
 
 @dataclass(frozen=True)
@@ -120,6 +69,7 @@ class Cells:
         step_ms: of the grid.
         peak_ms: length of the part of each trial in which its peak is sought: that of the shortest stimulus.
         left_out: why a row is not analysed though the table does not exclude it, by row.
+        small_conditions, small_stimuli: names of those with too few people; nothing of them is in here.
         baseline: None without one.
     """
 
@@ -131,20 +81,26 @@ class Cells:
     peak_ms: int
     left_out: Mapping[int, str]
     baseline: Baseline | None
+    small_conditions: tuple[str, ...] = ()
+    small_stimuli: tuple[str, ...] = ()
+
+    def counts(self, trial: Trial) -> bool:
+        """Whether a row belongs to a condition and a stimulus with enough people, so that it counts in totals."""
+        return trial.condition not in self.small_conditions and trial.stimulus not in self.small_stimuli
 
 
 def make_cells(trials: Sequence[Trial], samples: Mapping[int, Samples], settings: Settings) -> Cells:
-    """Pool the trials that can be analysed.
+    """Pool the trials that can be analysed and are of groups with enough people.
 
     Raises:
         RefusedError: none can, or no row is of the named baseline.
     """
     watched = [trial for trial in trials if trial.excluded is None and trial.stimulus != settings.baseline]
-    baselines, baseline = _baselines(trials, samples, settings)
+    baselines, baseline = own_baselines(trials, samples, settings)
     left_out: dict[int, str] = {}
     kept = []
     for trial in watched:
-        why = _left_out(trial, samples.get(trial.row), baselines, settings)
+        why = why_left_out(trial, samples.get(trial.row), settings, baselines)
         if why is None:
             kept.append(trial)
         else:
@@ -152,6 +108,8 @@ def make_cells(trials: Sequence[Trial], samples: Mapping[int, Samples], settings
     if not kept:
         reasons = sorted(set(left_out.values())) or ["all rows are excluded"]
         raise RefusedError(f"no trial of the table can be analysed: {'; '.join(reasons)}")
+    small = too_small([trial for trial in trials if trial.stimulus != settings.baseline], kept, settings.min_group)
+    kept = [trial for trial in kept if trial.condition not in small[0] and trial.stimulus not in small[1]]
     mine = [samples[trial.row] for trial in kept]
     longest = max(trial.end_ms - trial.start_ms for trial in kept)
     step = step_ms(mine, longest)
@@ -175,51 +133,7 @@ def make_cells(trials: Sequence[Trial], samples: Mapping[int, Samples], settings
                  for one, trial in zip(gridded, rows, strict=True)]  # fmt: skip
         keys = [(number[t.participant], conditions.index(t.condition or EVERYBODY)) for t in rows]
         made.append(_pooled(lengths[name], keys, gridded, peaks, [int(samples[t.row].seen.sum()) for t in rows]))
-    return Cells(people, tuple(of_stimulus), conditions, tuple(made), step, peak_ms, left_out, baseline)
-
-
-def _baselines(
-    trials: Sequence[Trial], samples: Mapping[int, Samples], settings: Settings
-) -> tuple[dict[tuple[str, str], Floats], Baseline | None]:
-    """Each person's and session's mean over the named interval, weighted by time, and what they rest on."""
-    if settings.baseline is None:
-        return {}, None
-    rows = [trial for trial in trials if trial.stimulus == settings.baseline]
-    if not rows:
-        names = ", ".join(sorted({trial.stimulus for trial in trials})[:8])
-        raise RefusedError(f"no row has the stimulus {settings.baseline!r} for a baseline; the table has {names}")
-    pooled: dict[tuple[str, str], list[Samples]] = defaultdict(list)
-    for trial in rows:
-        if trial.row in samples:
-            pooled[trial.participant, trial.session].append(samples[trial.row])
-    means, counts = {}, []
-    for key, parts in pooled.items():
-        values = np.concatenate([one.values[one.seen] for one in parts])
-        weights = np.concatenate([(one.end_ms - one.start_ms)[one.seen] for one in parts])
-        if weights.sum() > 0:
-            means[key] = np.average(values, axis=0, weights=weights)
-            counts.append(len(values))
-    basis = Baseline(
-        settings.baseline, len(counts), min(counts, default=0), float(np.median(counts)) if counts else 0.0,
-        max(counts, default=0),
-    )  # fmt: skip
-    return means, basis
-
-
-def _left_out(
-    trial: Trial, samples: Samples | None, baselines: Mapping[tuple[str, str], Floats], settings: Settings
-) -> str | None:
-    if trial.unread is not None:
-        return trial.unread
-    if samples is None or samples.sampled_ms == 0:
-        return "nothing was sampled"
-    if samples.seen_ms == 0:
-        return "face never seen"
-    if samples.seen_ms < settings.min_coverage * samples.sampled_ms:
-        return f"face seen for less than {settings.min_coverage:.0%}"
-    if settings.baseline is not None and (trial.participant, trial.session) not in baselines:
-        return f"no baseline ({settings.baseline})"
-    return None
+    return Cells(people, tuple(of_stimulus), conditions, tuple(made), step, peak_ms, left_out, baseline, *small)
 
 
 def _gridded(

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_batch.schema import PROBABILITIES
-from reports.groups.cells import AFFECT, MEASURES, Settings
+from reports.groups.cells import AFFECT, MEASURES
 from reports.groups.estimate import LEAST_PEOPLE, LEVEL, Estimate, holm, one_group, rank_probabilities, two_groups
+from reports.groups.settings import Settings
+from reports.groups.small import shown_groups
 from reports.measures.columns import Floats
 
 MOST_PAIRED_OFF: Final = 5
@@ -48,11 +50,16 @@ class Factor:
 
 
 def make_factor(name: str, levels: tuple[str, ...], values: Floats, coverage: Floats, min_group: int) -> Factor:
-    """See :class:`Factor`. A measure that too few people of a group have is left out of it, as a small group is."""
+    """See :class:`Factor`.
+
+    A measure that too few people of a group have is left out of it, as a small group is (see
+    :func:`reports.groups.small.shown_groups`).
+    """
     present = np.isfinite(values[:, :, 0])
-    values = np.where(np.isfinite(values).sum(axis=0) >= min_group, values, np.nan)
+    known = np.isfinite(values)
+    kept = np.stack([shown_groups(known[:, :, k], min_group) for k in range(values.shape[2])], axis=1)
     several = (present.sum(axis=1) > 1).sum()
-    return Factor(name, levels, values, coverage, present.sum(axis=0) >= min_group,
+    return Factor(name, levels, np.where(kept, values, np.nan), coverage, present.sum(axis=0) >= min_group,
                   bool(2 * several >= present.any(axis=1).sum()))  # fmt: skip
 
 

@@ -121,8 +121,8 @@ def _estimate(
 ) -> Estimate:
     """Studentised bootstrap (bootstrap-t): how far a resample's mean is off, in its own standard errors.
 
-    The interval is value +- q error with q the 95 % quantile of |t*| (Efron and Tibshirani 1993, chapter 12; symmetric:
-    Hall 1988); for a band q is the quantile of the largest |t*| over all places (max-t; for curves: Degras 2011,
+    The interval is value +- q error with q the 95 % quantile of |t*| (Efron and Tibshirani 1993; symmetric: Hall
+    1988); for a band q is the quantile of the largest |t*| over all places (max-t; for curves: Degras 2011,
     Statistica Sinica 21). This holds its level also where people's values lean to one side, as probabilities near 0
     do; Student's t does not (see the long tests). With 12 people a band is wider than it need be. p is the share of
     resamples whose |t*| reaches the observed |t|, counting the observed one.

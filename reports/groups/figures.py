@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_batch.page import INK, NONE
+from fer_batch.schema import PROBABILITIES
 from reports.figures.axes import Figure, axis_time, grid, layout, pieces, time_axis
 from reports.groups.cells import CURVES, MEASURES
 from reports.groups.compare import OTHERS, Factor
 from reports.groups.over_time import Curve
+from reports.groups.settings import Settings
 
 COLOURS: Final = ("#2288CC", "#EE7733", "#009988", "#CC3311", "#7A8CA8", "#AA6FC5")
 """Of groups: near Paul Tol's 'vibrant', legible on light and dark, in an order that stays apart with any common kind of
@@ -31,8 +33,22 @@ LABELS: Final = {
 }
 """What a reader calls the measures."""
 
+Titles = Mapping[str, str]
+"""Titles of the axes by measure, with range and unit."""
+
 LINE: Final = 18
 """Letters in a line of a label: a phone has room for no more."""
+
+
+def titles(asked: Settings) -> Titles:
+    """What the axes are called: the measure, that a baseline is subtracted, the range, and what it is a share of."""
+    found = {}
+    for measure in MEASURES:
+        low, high = (f"{end:g}".replace("-", "\u2212") for end in asked.bounds(measure))
+        minus = " minus baseline" if asked.baseline is not None and measure != "time_positive" else ""
+        kind = "share of time, " if measure == "time_positive" else "probability, " if measure in PROBABILITIES else ""
+        found[measure] = f"{LABELS[measure]}{minus} ({kind if not minus else ''}{low} to {high})"
+    return found
 
 
 def short(text: str) -> str:
@@ -45,12 +61,12 @@ def _pair(a: str, b: str) -> str:
     return short(a) if b == OTHERS else f"{short(a)} \u2212<br>{short(b)}"
 
 
-def courses(found: Sequence[Curve], step_ms: int) -> Figure:
+def courses(found: Sequence[Curve], step_ms: int, titles: Titles) -> Figure:
     """A line a group with its band over time; below 12 people each person's points instead of a band."""
     names = list(dict.fromkeys(one.a for one in found))
     drawn = {measure: _traces([one for one in found if one.measure == measure], names, step_ms) for measure in CURVES}
     extent = max(int(one.at_ms[-1]) for one in found) + step_ms
-    return _over_time(drawn, extent, dict.fromkeys(CURVES, ""))
+    return _over_time(drawn, extent, titles)
 
 
 def gaps(found: Sequence[Curve], step_ms: int) -> Figure:
@@ -62,15 +78,18 @@ def gaps(found: Sequence[Curve], step_ms: int) -> Figure:
         drawn[key] = _lines(one, "difference", INK, "solid", step_ms, is_ink=True)
     extent = max(int(one.at_ms[-1]) for one in found) + step_ms
     first = {f"valence/{pairs.index(pairs[0])}": drawn[f"valence/{pairs.index(pairs[0])}"]}
-    made = _over_time(first | drawn, extent, dict.fromkeys(drawn, "Difference in "))
+    made = _over_time(first | drawn, extent, {name: _of("Difference in", name) for name in CURVES})
     made["layout"]["yaxis"] |= {"zeroline": True, "zerolinecolor": INK, "zerolinewidth": 1.5}
     return made
 
 
-def _over_time(drawn: Mapping[str, list[dict[str, Any]]], extent: int, before: Mapping[str, str]) -> Figure:
+def _of(text: str, measure: str) -> str:
+    return f"{text} {LABELS[measure][:1].lower()}{LABELS[measure][1:]}"
+
+
+def _over_time(drawn: Mapping[str, list[dict[str, Any]]], extent: int, titles: Titles) -> Figure:
     def title(key: str) -> str:
-        label = LABELS[key.partition("/")[0]]
-        return before[key] + (label[:1].lower() + label[1:] if before[key] else label)
+        return titles[key.partition("/")[0]]
 
     keys = sorted(drawn, key=lambda key: not key.startswith("valence"))
     return {
@@ -118,7 +137,7 @@ def _lines(
     traces.append(
         {"type": "scatter", "mode": "markers", "x": axis_time(x), "y": np.asarray([] if points is None else
          points.ravel(), np.float32), "name": f"{label}: each person", "marker": {"size": 4, "color": colour,
-         "opacity": 0.35}, "hoverinfo": "skip"}
+         "opacity": 0.5}, "hoverinfo": "skip"}
     )  # fmt: skip
     at, y, texts = [], [], []
     for run in pieces(np.isfinite(found.value)):
@@ -185,26 +204,29 @@ def forest(rows: Sequence[Mapping[str, Any]]) -> Figure:
             84 + 46 * len(pairs),
             hovermode="closest",
             margin={"l": 10, "r": 14, "t": 12, "b": 46},
-            xaxis={**grid(), "title": {"text": "Hedges' g"}, "zeroline": True,
+            xaxis={**grid(), "title": {"text": _of("Hedges' g of", "valence")}, "zeroline": True,
                    "zerolinecolor": INK, "zerolinewidth": 1.5, "fixedrange": True, "nticks": 6, "tickangle": 0},
             yaxis={**grid(), "range": [len(pairs) - 0.5, -0.5], "tickvals": list(range(len(pairs))),
                    "ticktext": labels, "ticks": "", "fixedrange": True, "automargin": True},
         ),
-        "frames": [{"name": name, "traces": [0], "data": [trace], "layout": {}} for name, trace in drawn.items()],
+        "frames": [{"name": name, "traces": [0], "data": [trace],
+                    "layout": {"xaxis.title.text": _of("Hedges' g of", name)}} for name, trace in drawn.items()],
     }  # fmt: skip
 
 
-def points(factor: Factor, rows: Sequence[Mapping[str, Any]]) -> Figure:
+def points(factor: Factor, rows: Sequence[Mapping[str, Any]], titles: Titles) -> Figure:
     """Each person's own mean in each group, without names, and the mean over people with its interval."""
     levels = [int(level) for level in np.flatnonzero(factor.shown)]
     jitter = np.random.default_rng(0).uniform(-0.22, 0.22, len(factor.values))
     drawn: dict[str, list[dict[str, Any]]] = {}
+    labels: dict[str, list[str]] = {}
     for k, measure in enumerate(MEASURES):
         means = {row["level"]: row for row in rows if row["measure"] == measure}
         mine = [means[factor.levels[level]] for level in levels]
         sure = [row["low"] is not None for row in mine]
         found = [factor.values[:, level, k] for level in levels]
         people = [np.flatnonzero(np.isfinite(one)) for one in found]
+        labels[measure] = [f"{short(row['level'])}<br>n = {row['people']}" for row in mine]
         drawn[measure] = [
             {"x": np.concatenate([one[who] for one, who in zip(found, people, strict=True)]).astype(np.float32),
              "y": np.concatenate([i + jitter[who] for i, who in enumerate(people)]).astype(np.float32)},
@@ -218,23 +240,24 @@ def points(factor: Factor, rows: Sequence[Mapping[str, Any]]) -> Figure:
         ]  # fmt: skip
     base: list[dict[str, Any]] = [
         {"type": "scatter", "mode": "markers", "name": "one person", "hovertemplate": "%{x:.3f}<extra></extra>",
-         "marker": {"size": 6, "color": COLOURS[0], "opacity": 0.5}},
+         "marker": {"size": 6, "color": COLOURS[0], "opacity": 0.65}},
         {"type": "scatter", "mode": "markers", "name": "mean over people", "meta": "ink",
          "marker": {"size": 10, "symbol": "diamond", "color": INK}, "hovertemplate": "%{text}<extra></extra>"},
     ]  # fmt: skip
     return {
         "data": [trace | part for trace, part in zip(base, drawn["valence"], strict=True)],
         "layout": layout(
-            90 + 46 * len(levels),
+            90 + 54 * len(levels),
             hovermode="closest",
             margin={"l": 10, "r": 14, "t": 12, "b": 46},
-            xaxis={**grid(), "title": {"text": LABELS["valence"]}, "fixedrange": True, "nticks": 6, "tickangle": 0,
+            xaxis={**grid(), "title": {"text": titles["valence"]}, "fixedrange": True, "nticks": 6, "tickangle": 0,
                    "autorange": True},
             yaxis={**grid(), "range": [len(levels) - 0.5, -0.5], "tickvals": list(range(len(levels))), "ticks": "",
-                   "ticktext": [short(factor.levels[level]) for level in levels], "fixedrange": True,
+                   "ticktext": labels["valence"], "fixedrange": True,
                    "automargin": True, "showgrid": False},
         ),
-        "frames": [{"name": name, "traces": [0, 1], "data": parts, "layout": {"xaxis.title.text": LABELS[name]}}
+        "frames": [{"name": name, "traces": [0, 1], "data": parts,
+                    "layout": {"xaxis.title.text": titles[name], "yaxis.ticktext": labels[name]}}
                    for name, parts in drawn.items()],
     }  # fmt: skip
 
@@ -247,14 +270,15 @@ def ranks(rows: Sequence[Mapping[str, Any]]) -> Figure:
         names = list(dict.fromkeys(row["level"] for row in mine))
         if names:
             cells = np.array([row["probability"] for row in mine], np.float32).reshape(len(names), -1)
-            drawn[measure] = ({"z": cells}, [short(name) for name in names])
+            texts = [[_chance(value) for value in row] for row in cells.tolist()]
+            drawn[measure] = ({"z": cells, "text": texts}, [short(name) for name in names])
     first = "valence" if "valence" in drawn else next(iter(drawn))
     count = len(drawn[first][1])
     ticks = list(range(1, count + 1))
     trace = {
         "type": "heatmap", "x": ticks, "y": list(range(count)), "zmin": 0, "zmax": 1, "colorscale": "Cividis",
-        "xgap": 2, "ygap": 2, "name": "chance of a rank", "texttemplate": "%{z:.0%}" if count <= 12 else "",
-        "hovertemplate": "rank %{x}: %{z:.1%}<extra></extra>", "showscale": count > 12,
+        "xgap": 2, "ygap": 2, "name": "chance of a rank", "texttemplate": "%{text}" if count <= 12 else "",
+        "hovertemplate": "rank %{x}: %{text}<extra></extra>", "showscale": count > 12,
     }  # fmt: skip
     return {
         "data": [trace | drawn[first][0]],
@@ -262,14 +286,22 @@ def ranks(rows: Sequence[Mapping[str, Any]]) -> Figure:
             90 + 40 * count,
             hovermode="closest",
             margin={"l": 10, "r": 14, "t": 12, "b": 46},
-            xaxis={**grid(), "title": {"text": "Rank (1: highest mean)"}, "tickvals": ticks, "fixedrange": True,
-                   "showgrid": False},
+            xaxis={**grid(), "title": {"text": _of("Rank (1: highest) by mean", first)}, "tickvals": ticks,
+                   "fixedrange": True, "showgrid": False},
             yaxis={**grid(), "range": [count - 0.5, -0.5], "tickvals": list(range(count)), "ticktext": drawn[first][1],
                    "ticks": "", "fixedrange": True, "automargin": True, "showgrid": False},
         ),
-        "frames": [{"name": name, "traces": [0], "data": [part], "layout": {"yaxis.ticktext": names}}
+        "frames": [{"name": name, "traces": [0], "data": [part],
+                    "layout": {"yaxis.ticktext": names, "xaxis.title.text": _of("Rank (1: highest) by mean", name)}}
                    for name, (part, names) in drawn.items()],
     }  # fmt: skip
+
+
+def _chance(share: float) -> str:
+    """A share of the resamples in percent; what is not quite none or all does not look so."""
+    if 0 < share < 0.005:
+        return "< 1 %"
+    return "> 99 %" if 0.995 <= share < 1 else f"{100 * share:.0f} %"
 
 
 def _n(value: float | None) -> str:

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.groups.cells import CURVES, EVERYBODY, Cells, Settings, curves
+from reports.groups.cells import CURVES, EVERYBODY, Cells, curves
 from reports.groups.compare import MOST_PAIRED_OFF, nanmean
 from reports.groups.estimate import LEAST_PEOPLE, Estimate, one_group, two_groups
+from reports.groups.settings import Settings
+from reports.groups.small import shown_groups
 from reports.measures.columns import Floats
 
 
@@ -28,7 +30,9 @@ class Curve:
         at_ms: int64 (steps,), start of each step from the stimulus' start.
         estimate: the mean over people in each step with its band; NaN where fewer people than the smallest group.
         coverage: float64 (steps,), mean over people; of group `a` for a difference.
-        points: float64 (people, steps), each person's own course, where they are fewer than 12; else None.
+        people: how many have a value in any step; for a difference the pairs, or the smaller group.
+        points: float64 (people, steps), each person's own course, where they are fewer than 12; NaN in steps for which
+            fewer have a value than the smallest group. None where they are 12 or more.
     """
 
     measure: str
@@ -38,6 +42,7 @@ class Curve:
     at_ms: NDArray[np.int64]
     estimate: Estimate
     coverage: Floats
+    people: int
     points: Floats | None = None
 
 
@@ -80,13 +85,16 @@ def of_stimuli(cells: Cells, drawn: NDArray[np.float32], asked: Settings) -> lis
 def _courses(
     measure: str, groups: Mapping[str, tuple[Floats, Floats]], step_ms: int, drawn: NDArray[np.float32], asked: Settings
 ) -> list[Curve]:
-    shown = {name: pair for name, pair in groups.items() if _people(pair[0]).sum() >= asked.min_group}
+    enough = shown_groups(np.stack([_people(values) for values, _ in groups.values()], axis=1), asked.min_group)
+    shown = {name: pair for (name, pair), ok in zip(groups.items(), enough, strict=True) if ok}
     made = []
     for name, (values, coverage) in shown.items():
         at = np.arange(values.shape[1], dtype=np.int64) * step_ms
         found = _enough(one_group(values, drawn, at_once=True), asked.min_group).within(*asked.bounds(measure))
-        few = values[_people(values)] if _people(values).sum() < LEAST_PEOPLE else None
-        made.append(Curve(measure, name, None, None, at, found, nanmean(coverage, axis=0), few))
+        few, count = None, int(_people(values).sum())
+        if count < LEAST_PEOPLE:
+            few = np.where(found.people >= asked.min_group, values, np.nan)[_people(values)]
+        made.append(Curve(measure, name, None, None, at, found, nanmean(coverage, axis=0), count, few))
     if len(shown) > MOST_PAIRED_OFF:
         return made
     for a, b in itertools.combinations(shown, 2):
@@ -95,13 +103,15 @@ def _courses(
         both = in_a & in_b
         paired = bool(2 * both.sum() >= (in_a | in_b).sum())
         if paired:
-            found = one_group(first - second, drawn, at_once=True)
+            found, count = one_group(first - second, drawn, at_once=True), int(both.sum())
         else:
             first, second = (np.where(both[:, None], np.nan, one) for one in (first, second))
             found = two_groups(first, second, drawn, at_once=True)
+            count = int(min(_people(first).sum(), _people(second).sum()))
         at = np.arange(first.shape[1], dtype=np.int64) * step_ms
         design = "paired" if paired else "independent"
-        made.append(Curve(measure, a, b, design, at, _enough(found, asked.min_group), nanmean(coverage, axis=0)))
+        made.append(Curve(measure, a, b, design, at, _enough(found, asked.min_group),
+                          nanmean(coverage, axis=0), count))  # fmt: skip
     return made
 
 

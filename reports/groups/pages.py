@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from fer_batch import page
 from fer_batch.store import Run
@@ -18,6 +19,7 @@ from reports.groups.compare import EFFECT_RESAMPLES, MOST_PAIRED_OFF, Factor
 from reports.groups.estimate import LEAST_PEOPLE
 from reports.groups.figures import LABELS
 from reports.groups.over_time import Curve
+from reports.groups.small import shown_groups
 from reports.groups.stimuli import find_stimuli, pictures
 from reports.groups.study import BAND_RESAMPLES, Study, mean_order
 from reports.load import RunTables
@@ -92,13 +94,14 @@ def _overview(environment: jinja2.Environment, common: dict[str, Any], study: St
     over_time = []
     for key, title in (("condition", "conditions"), ("stimulus", "stimuli")):
         if found := study.curves.get((key,)):
-            over_time.append({"name": key, "title": title, **_curves(found, study.cells.step_ms)})
+            over_time.append({"name": key, "title": title, **_curves(found, study)})
     return environment.get_template("groups.html").render(
         **common,
         factors=factors,
         over_time=over_time,
         flow=_flow(study),
-        order=mean_order(study.participants.trials, study.cells.left_out),
+        order=mean_order([one for one in study.participants.trials if study.cells.counts(one)], study.cells.left_out),
+        incomplete=_incomplete(study),
         table=study.participants.path.name,
         unused=study.participants.unused,
         persons=sorted({trial.person.kind for trial in study.participants.trials}),
@@ -112,32 +115,51 @@ def _stimulus(
     number = study.cells.stimuli.index(name)
     one = study.cells.cells[number]
     groups = []
+    shown = shown_groups(_present(study, number), study.settings.min_group)
     for c, condition in enumerate(study.cells.conditions):
         mine = one.conditions == c
         people = int(mine.sum())
         coverage = one.seen_ms[mine].sum(axis=1) / one.sampled_ms[mine].sum(axis=1)
-        groups.append({"name": condition, "people": people, "shown": people >= study.settings.min_group,
+        groups.append({"name": condition, "people": people, "shown": bool(shown[c]),
+                       "small": people < study.settings.min_group,
                        "coverage": float(coverage.mean()) if people else None,
                        "lowest": float(coverage.min()) if people else None})  # fmt: skip
     curves = study.curves[name]
     return environment.get_template("groups_stimulus.html").render(
         **common, name=name, length_ms=one.length_ms, groups=groups, pictures=found, problem=problem,
-        curves=_curves(curves, study.cells.step_ms) if curves else None, steps=_steps(curves),
+        curves=_curves(curves, study) if curves else None, steps=_steps(curves),
     )  # fmt: skip
 
 
-def _curves(found: list[Curve], step_ms: int) -> dict[str, Any]:
+def _present(study: Study, stimulus: int) -> NDArray[np.bool_]:
+    """Bool (people, conditions), who is analysed in a stimulus."""
+    one = study.cells.cells[stimulus]
+    found = np.zeros((len(study.cells.people), len(study.cells.conditions)), bool)
+    found[one.people, one.conditions] = True
+    return found
+
+
+def _incomplete(study: Study) -> int:
+    """How many people lack some stimuli though most people watched several."""
+    stimuli = study.factors[-1]
+    known = np.isfinite(stimuli.values[:, stimuli.shown, 0])
+    return int((known.any(axis=1) & ~known.all(axis=1)).sum()) if stimuli.within else 0
+
+
+def _curves(found: list[Curve], study: Study) -> dict[str, Any]:
+    step_ms, titles = study.cells.step_ms, figures.titles(study.settings)
     own, gaps = [one for one in found if one.b is None], [one for one in found if one.b is not None]
-    pairs = list(dict.fromkeys((one.a, one.b, one.design) for one in gaps))
-    names = list(dict.fromkeys(one.a for one in own))
+    pairs = list(dict.fromkeys((one.a, one.b, one.design, one.people) for one in gaps if one.measure == "valence"))
+    people = {one.a: one.people for one in own if one.measure == "valence"}
     return {
-        "courses": page.embedded(figures.courses(own, step_ms)) if own else None,
+        "courses": page.embedded(figures.courses(own, step_ms, titles)) if own else None,
         "gaps": page.embedded(figures.gaps(gaps, step_ms)) if gaps else None,
         "pairs": pairs,
-        "legend": [(name, figures.COLOURS[i % 6], figures.DASHES[i % 6]) for i, name in enumerate(names)],
+        "legend": [(name, n, figures.COLOURS[i % 6], figures.DASHES[i % 6]) for i, (name, n) in enumerate(
+            people.items())],
         "few": [one.a for one in own if one.measure == "valence" and one.points is not None],
         "apart": _apart(gaps),
-    }
+    }  # fmt: skip
 
 
 def _apart(gaps: list[Curve]) -> list[dict[str, Any]]:
@@ -191,19 +213,20 @@ def _factor(study: Study, factor: Factor) -> dict[str, Any]:
         for name in ("means", "differences", "ranking")
     }
     differences, chances = tables["differences"], [r for r in tables["ranking"] if r["probability"] is not None]
-    any_shown = bool(factor.shown.any())
+    any_shown, titles = bool(factor.shown.any()), figures.titles(study.settings)
     families = {name: [row for row in differences if row["family"] == name]
                 for name in dict.fromkeys(row["family"] for row in differences)}  # fmt: skip
     return {
         "name": factor.name,
         "many": {"condition": "conditions", "stimulus": "stimuli"}[factor.name],
         "hidden": [level for level, shown in zip(factor.levels, factor.shown, strict=True) if not shown],
+        "small": {"condition": study.cells.small_conditions, "stimulus": study.cells.small_stimuli}[factor.name],
         "within": factor.within,
         "means": [row for row in tables["means"] if row["measure"] in AFFECT],
         "groups": list(dict.fromkeys(row["level"] for row in tables["means"])),
         "families": families,
         "places": [row for row in tables["ranking"] if row["rank"] == 1 and row["measure"] == "valence"],
-        "points": page.embedded(figures.points(factor, tables["means"])) if any_shown else None,
+        "points": page.embedded(figures.points(factor, tables["means"], titles)) if any_shown else None,
         "forest": page.embedded(figures.forest(differences)) if differences else None,
         "ranks": page.embedded(figures.ranks(chances)) if chances else None,
         "others": int(factor.shown.sum()) > MOST_PAIRED_OFF and factor.within,
@@ -211,7 +234,13 @@ def _factor(study: Study, factor: Factor) -> dict[str, Any]:
 
 
 def _flow(study: Study) -> list[dict[str, Any]]:
-    """The flow by step, with a column for all and one a condition; small groups have no numbers."""
+    """The flow by step, with a column for all and one a condition; small groups have no numbers.
+
+    Trials are not counted where a stimulus in one condition is hidden: a condition's trials minus those of its other
+    stimuli would tell how many it has.
+    """
+    cells = (_present(study, s).sum(axis=0) for s in range(len(study.cells.stimuli)))
+    some_hidden = any(((people > 0) & (people < study.settings.min_group)).any() for people in cells)
     rows = study.tables["flow"].to_pylist()
     names = [None, *(name for name in dict.fromkeys(row["condition"] for row in rows) if name is not None)]
     analysed = {row["condition"]: row["people"] for row in rows if row["step"] == "analysed"}
@@ -221,7 +250,7 @@ def _flow(study: Study) -> list[dict[str, Any]]:
     lines = [
         {"step": step, "reason": reason, "by": by_whom, "cells": [
             {"condition": name, "hidden": analysed[name] < study.settings.min_group,
-             "trials": found[name]["trials"] if name in found else 0,
+             "trials": None if some_hidden else found[name]["trials"] if name in found else 0,
              "people": found[name]["people"] if name in found else 0} for name in names]}
         for (step, reason, by_whom), found in by.items()
     ]  # fmt: skip

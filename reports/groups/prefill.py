@@ -30,8 +30,8 @@ def prefilled(run: Run, rows: Rows = "video") -> list[dict[str, str]]:
 
     Args:
         run: the run.
-        rows: one a video, with its largest face, or one a track. Copies of a video have one row; videos that failed,
-            and with ``track`` those without a face, have none.
+        rows: one a video, with its largest face, or one a track; a video without a face has a row all the same, so
+            that its participant is counted. Copies of a video have one row; videos that failed have none.
     """
     tables = RunTables(run)
     found: dict[str, list[dict[str, str]]] = {}
@@ -43,7 +43,8 @@ def prefilled(run: Run, rows: Rows = "video") -> list[dict[str, str]]:
         if rows == "video":
             found[row["path"]] = [{**same, "person": "largest", SEEN: ""}]
         else:
-            found[row["path"]] = [{**same, "person": f"track:{n}", SEEN: seen} for n, seen in _tracks(video)]
+            tracks = [{**same, "person": f"track:{n}", SEEN: seen} for n, seen in _tracks(video)]
+            found[row["path"]] = tracks or [{**same, "person": "largest", SEEN: "no face"}]
     return [row for path in sorted(found) for row in found[path]]
 
 

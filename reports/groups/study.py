@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,12 +13,14 @@ from numpy.typing import NDArray
 
 from fer_batch.store import Run
 from reports.groups import over_time
-from reports.groups.cells import EVERYBODY, MEASURES, Cells, Settings, cube, make_cells
+from reports.groups.cells import EVERYBODY, MEASURES, Cells, cube, make_cells
 from reports.groups.compare import MOST_PAIRED_OFF, Factor, differences, make_factor, means, nanmean, ranking
 from reports.groups.estimate import draw
 from reports.groups.flow import flow
+from reports.groups.participants import Participants, read_participants
 from reports.groups.samples import read_samples
-from reports.groups.trials import Participants, Trial, read_participants
+from reports.groups.settings import Settings
+from reports.groups.trials import Trial
 
 BAND_RESAMPLES: Final = 2_000
 """Resamples for bands over time: each costs thousands of places."""
@@ -53,7 +56,8 @@ class Study:
 
     Attributes:
         participants, settings, cells: what it was made from.
-        factors: ``condition``, if the table has at least two, then ``stimulus``.
+        factors: ``condition``, if the table has at least two, then ``stimulus``. Groups that are too small are in
+            none, see :mod:`reports.groups.small`.
         curves: of each stimulus by condition, by the stimulus' name; under ``("condition",)`` and ``("stimulus",)`` the
             courses of conditions over all stimuli and of stimuli over all conditions.
         tables: a table for each of :data:`SCHEMAS`.
@@ -96,13 +100,13 @@ def compare_trials(participants: Participants, cells: Cells, settings: Settings)
 def _compare(participants: Participants, cells: Cells, settings: Settings) -> Study:
     values, coverage = cube(cells)
     factors = []
-    if len(cells.conditions) > 1:
+    if len(cells.conditions) > 1 or cells.small_conditions:
         factors.append(make_factor("condition", cells.conditions, nanmean(values, 1), nanmean(coverage, 1),
                                    settings.min_group))  # fmt: skip
     by_stimulus = make_factor("stimulus", cells.stimuli, nanmean(values, 2), nanmean(coverage, 2), settings.min_group)
     drawn = draw(_strata(values), settings.resamples, settings.seed)
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in SCHEMAS}
-    found["flow"] = flow(participants.trials, cells.left_out, settings.baseline)
+    found["flow"] = flow([one for one in participants.trials if cells.counts(one)], cells.left_out, settings.baseline)
     found["people"] = _people(cells)
     for factor in (*factors, by_stimulus):
         found["means"] += means(factor, drawn, settings)
@@ -155,7 +159,7 @@ def _people(cells: Cells) -> list[dict[str, Any]]:
     return rows
 
 
-def mean_order(trials: tuple[Trial, ...], left_out: Any) -> dict[str, float]:
+def mean_order(trials: Sequence[Trial], left_out: Mapping[int, str]) -> dict[str, float]:
     """Mean position in the session of each condition's analysed trials, where the table says it."""
     orders: dict[str, list[int]] = {}
     for trial in trials:

@@ -14,6 +14,7 @@ from fer_batch.store import Run
 from reports.groups import Settings, Study, build_groups, compare
 from reports.groups.grid import on_grid, step_ms
 from reports.groups.samples import Samples
+from reports.groups.small import shown_groups
 from tests.reports.groups.people import Course, study, wandering
 from tests.reports.synthetic import HAPPY, SAD, SyntheticRun
 
@@ -219,15 +220,60 @@ def test_the_flow_counts_people_and_trials_by_reason(synthetic: Start, tmp_path:
     ]
 
 
-def test_a_group_below_the_smallest_size_is_not_in_the_tables(synthetic: Start, tmp_path: Path) -> None:
+def test_a_group_below_the_smallest_size_is_in_no_table_and_in_no_total(synthetic: Start, tmp_path: Path) -> None:
     courses: dict[tuple[str, str, str], Course] = {
-        (who, "ad", "big" if i < 6 else "small"): [0.5] * 2 for i, who in enumerate(people(9))
+        (who, "ad", "big" if i < 6 else "small"): [0.5 if i < 6 else 0.1] * 2 for i, who in enumerate(people(9))
     }
     made = compared(synthetic, tmp_path, courses, min_group=5)
+    assert made.cells.small_conditions == ("small",)
     assert {r["level"] for r in rows(made, "means", factor="condition")} == {"big"}
     assert {r["group"] for r in rows(made, "curves")} == {"big"}
     assert rows(made, "differences") == []
     assert rows(made, "ranking") == []
+    # All 9 people less the 6 who are shown would tell how many the others are, and 0.5 and the mean over all what they
+    # showed.
+    assert {r["people"] for r in rows(made, "flow")} == {6}
+    total = rows(made, "means", factor="stimulus", measure="valence")
+    assert [(r["people"], r["mean"]) for r in total] == [(6, pytest.approx(0.5))]
+
+
+def test_a_small_stimulus_in_one_condition_takes_the_other_with_it(synthetic: Start, tmp_path: Path) -> None:
+    # Of y only two are seen in "ad 2", so the 8 of its total less the 6 of x would be a group of two.
+    courses: dict[tuple[str, str, str], Course] = {
+        (who, stimulus, "x" if i < 6 else "y"): [None if i > 7 and stimulus == "ad 2" else 0.5] * 4
+        for i, who in enumerate(people(12)) for stimulus in ("ad 1", "ad 2")
+    }  # fmt: skip
+    made = compared(synthetic, tmp_path, courses, min_group=5)
+    assert {(r["stimulus"], r["group"]) for r in rows(made, "curves") if r["stimulus"]} == {
+        ("ad 1", "x"),
+        ("ad 1", "y"),
+    }
+    folder = build_groups(Run(tmp_path / "run"), made).parent
+    text = (folder / "stimulus-02.html").read_text(encoding="utf-8")
+    assert "<bdi>y</bdi>, because fewer than 5 people are left there" in text
+    assert "<bdi>x</bdi>, because the total minus it would give away a group so small" in text
+    assert "their number would tell the size of a group" in (folder / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shown"),
+    [
+        ([6, 5], [True, True]),
+        ([6, 4], [False, False]),  # 10 less 6 would be 4
+        ([9, 6, 4], [True, False, False]),  # the smallest of the others goes
+        ([9, 3, 2], [True, False, False]),  # two that are hidden hide each other
+        ([4, 4], [False, False]),
+    ],
+)
+def test_what_a_total_would_give_away_is_hidden_too(sizes: list[int], shown: list[bool]) -> None:
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    assert shown_groups(groups[:, None] == np.arange(len(sizes)), 5).tolist() == shown
+
+
+def test_people_in_several_groups_are_given_away_by_no_total() -> None:
+    present = np.ones((8, 2), bool)
+    present[3:, 1] = False
+    assert shown_groups(present, 5).tolist() == [True, False]
 
 
 def test_two_participants_cannot_be_one_face(synthetic: Start, tmp_path: Path) -> None:

@@ -50,11 +50,16 @@ def test_the_pages_say_what_a_reviewer_asks(made: tuple[Run, Path]) -> None:
     text = (made[1] / "index.html").read_text(encoding="utf-8")
     for words in (
         "Not shown:", "tiny group", "fewer than 5 people", "independent groups", "Family “condition: affect”", "Holm",
-        "g<sub>av</sub>", "max-t", "valence is above 0.0", "Recorded", "Analysed", "&lt; 5", "95&nbsp;% interval",
+        "g<sub>av</sub>", "max-t", "valence is above 0.0", "Recorded", "Analysed", "not even totals",
+        "95&nbsp;% interval",
         "Faces are not missing at random", "none is subtracted", "No purpose declared",
     ):  # fmt: skip
         assert words in text, words
     assert "secret-" not in text
+    assert "people analysed, of 27" in text
+    flow = text.partition('class="tiles"')[2].partition("</section>")[0]
+    assert "(54)" in flow
+    assert not [number for number in ("30", "60", "tiny group") if number in flow]
     assert "&lt;img src=x onerror" in text
     assert "<img" not in text
     assert "People, conditions and stimuli" in (made[1].parent / "index.html").read_text(encoding="utf-8")
@@ -99,19 +104,19 @@ def test_one_choice_changes_all_figures(browser: Any, made: tuple[Run, Path]) ->
     opened(browser, folder / "stimulus-02.html")
     found = drawn(browser, "figure-stimulus")
     assert found["y"][:-1] == pytest.approx(means("valence"), abs=0.0011)
-    assert found["ytitle"] == "Valence"
+    assert found["ytitle"] == "Valence (\u22121 to 1)"
     Select(browser.find_element("id", "measure")).select_by_value("p_neutral")
-    eventually(browser, lambda: drawn(browser, "figure-stimulus")["ytitle"] == "p(neutral)")
+    eventually(browser, lambda: drawn(browser, "figure-stimulus")["ytitle"] == "p(neutral) (probability, 0 to 1)")
     assert drawn(browser, "figure-stimulus")["y"][:-1] == pytest.approx(means("p_neutral"), abs=0.0011)
     assert drawn(browser, "figure-stimulus-gap")["ytitle"] == "Difference in p(neutral)"
     opened(browser, folder / "index.html")
     Select(browser.find_element("id", "measure")).select_by_value("expressiveness")
-    eventually(browser, lambda: drawn(browser, "figure-points-condition")["xtitle"] == "Expressiveness")
+    eventually(browser, lambda: drawn(browser, "figure-points-condition")["xtitle"] == "Expressiveness (0 to 1)")
     names = browser.execute_script(
         "return Array.from(document.querySelectorAll('[data-figure=\"figure-points-condition\"] .ytick text'),"
         " text => text.textContent)"
     )
-    assert names == ["sound", "<i>mute</i>"]
+    assert names == ["soundn = 14", "<i>mute</i>n = 13"]
 
 
 def test_a_small_study_shows_points_and_no_band(synthetic: Callable[..., SyntheticRun], tmp_path: Path) -> None:
@@ -125,6 +130,8 @@ def test_a_small_study_shows_points_and_no_band(synthetic: Callable[..., Synthet
     assert "their points, and no band" in text
     assert "Fewer than 12 people in a group" in text
     assert "figure-ranks" not in text
+    assert "no tests, as a group has fewer than 12 people" in text
+    assert "The band" not in text
     assert {r["low"] for name in ("means", "differences", "curves") for r in found.tables[name].to_pylist()} == {None}
 
 

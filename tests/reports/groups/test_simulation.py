@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from reports.groups.cells import Settings, make_cells
+from reports.groups.cells import make_cells
 from reports.groups.estimate import draw, one_group, two_groups
+from reports.groups.participants import Participants
 from reports.groups.person import Person
 from reports.groups.samples import VALUES, Samples
+from reports.groups.settings import Settings
 from reports.groups.study import Study, compare_trials
-from reports.groups.trials import Participants, Trial
+from reports.groups.trials import Trial
 from tests.reports.groups.people import wandering
 
 
