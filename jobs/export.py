@@ -46,7 +46,7 @@ def export(
             "a participant.",
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that an earlier export wrote.")] = False,
     min_segment: Annotated[
         int, typer.Option(metavar="MS", min=0, help="With elan: shorter segments are left out.")
     ] = MIN_SEGMENT_MS,
@@ -87,4 +87,7 @@ def export(
     note = "" if made.state == "complete" else f" (the run is {made.state}: what it has finished so far)"
     console.print(f"{counted}{segments}{note}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"{len(made.files)} files in {out}", markup=False, highlight=False, soft_wrap=True)
+    if made.removed:
+        listed = ", ".join(f"{name!a}"[1:-1] for name in made.removed)
+        console.print(f"removed of an earlier export: {listed}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"methods: {out / 'methods.md'}", markup=False, highlight=False, soft_wrap=True)

@@ -49,7 +49,8 @@ def participants(
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False)
 
-    say(f"table: {out} ({len(made)} rows); fill in participant, stimulus and condition")
+    say(f"table: {out} ({len(made)} rows); fill in participant, stimulus and condition, then:")
+    say(f"fer-batch report {path} --groups {out}")
     if contact_sheet is not None:
         sheet, pictures = write_contact_sheet(contact_sheet, run)
         say(f"contact sheet: {sheet}")

@@ -61,7 +61,7 @@ def test_csv_is_what_is_written_unless_another_is_asked_for(run: Path, tmp_path:
     outcome = json.loads(result.stdout)
     names = ["videos.csv", "frames.csv", "faces.csv", "methods.md"]
     assert outcome["files"] == [str(out / name) for name in names]
-    assert sorted(path.name for path in out.iterdir()) == sorted(names)
+    assert sorted(path.name for path in out.iterdir()) == sorted([*names, "export.json"])
     assert (outcome["state"], outcome["segments"]) == ("complete", None)
     assert outcome["rows"] == {"videos": 2, "frames": 3, "faces": 3}
 
@@ -79,6 +79,30 @@ def test_files_that_are_there_are_kept_unless_overwritten(
     assert result.exit_code == 0
     assert (out / "faces.csv").read_text().startswith("video_id,path,")
     assert (out / "notes.txt").read_text() == "mine too"
+
+
+def test_overwriting_leaves_nothing_of_an_earlier_export_but_what_people_made(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for name, films in (("one", ("a", "b")), ("two", ("b",))):
+        made = SyntheticRun(tmp_path / name)
+        for film in films:
+            made.video(f"/films/{film}.mp4", [[(1, HAPPY)]])
+        made.write()
+    first = ["export", str(tmp_path / "one"), "--out", str(out), "--format", "elan", "--format", "sav"]
+    assert CliRunner().invoke(app, first).exit_code == 0
+    (out / "elan" / "a-anna.eaf").write_text("a coder's copy")
+    result = CliRunner().invoke(app, ["export", str(tmp_path / "two"), "--out", str(out), "--format", "elan",
+                                      "--overwrite"])  # fmt: skip
+    assert "removed of an earlier export: elan/a.eaf" in result.stdout
+    assert sorted(path.name for path in (out / "elan").iterdir()) == ["a-anna.eaf", "b.eaf"]
+    assert (out / "videos.sav").is_file(), "another kind of file than this export writes"
+    # A list that was tampered with reaches no file outside, and none of another kind.
+    (tmp_path / "x.csv").write_text("mine")
+    wrong = ["../x.csv", "elan/../../x.csv", str(tmp_path / "x.csv"), 7]
+    (out / "export.json").write_text(json.dumps({"files": wrong}))
+    again = CliRunner().invoke(app, ["export", str(tmp_path / "two"), "--out", str(out), "--overwrite"])
+    assert again.exit_code == 0
+    assert (tmp_path / "x.csv").read_text() == "mine"
 
 
 def test_what_cannot_be_is_refused(

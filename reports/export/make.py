@@ -14,6 +14,7 @@ from fer_batch.errors import RefusedError, StoppedError
 from fer_batch.store import Run, atomic_write
 from reports.export import elan, spss, tables, text, trials
 from reports.export.columns import FACE_COLUMNS, FRAME_COLUMNS, VIDEO_COLUMNS, Column
+from reports.export.earlier import tidy
 from reports.export.methods import citation, methods
 from reports.export.tables import Committed
 from reports.groups import read_participants
@@ -55,12 +56,14 @@ class Exported:
         files: paths in the order of writing.
         rows: rows of each table by its stem.
         segments: segments in the ELAN files; None where none were asked for.
+        removed: names of files that an earlier export had left, see :mod:`reports.export.earlier`.
     """
 
     state: str
     files: list[Path] = field(default_factory=list)
     rows: dict[str, int] = field(default_factory=dict)
     segments: int | None = None
+    removed: list[str] = field(default_factory=list)
 
 
 def export(
@@ -82,7 +85,7 @@ def export(
         formats: which kinds of files.
         groups: a participants table, see :func:`reports.groups.read_participants`; adds the tables trials and
             participants.
-        overwrite: replace files of the same names.
+        overwrite: replace files of the same names, and remove others of the same kinds that an earlier export wrote.
         min_segment_ms: shortest segment in ELAN files.
         max_gap_ms: longest gap that joins two segments there.
         on_file: told each file's name before it is written, how many are done and of how many.
@@ -131,6 +134,7 @@ def export(
     )
     with atomic_write(begin(METHODS)) as file:
         file.write(words.encode("utf-8", "backslashreplace"))
+    made.removed = tidy(out, planned)
     return made
 
 

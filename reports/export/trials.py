@@ -20,6 +20,7 @@ from fer_batch.schema import PROBABILITIES
 from fer_batch.store import Run
 from reports.export.columns import MEAN_COLUMNS, Column, share_column
 from reports.groups import Participants
+from reports.groups.analysed import why_left_out
 from reports.groups.samples import VALUES, Samples, read_samples
 from reports.measures.columns import weighted
 
@@ -61,7 +62,12 @@ TRIAL_COLUMNS: Final = (
     Column("person", pa.string(), "Which of the video's faces is the participant's"),
     Column("start_ms", pa.int64(), "Start of the trial in the video", "ms"),
     Column("end_ms", pa.int64(), "End of the trial in the video", "ms"),
-    Column("excluded", pa.string(), "Why the trial is left out; missing for one that is analysed"),
+    Column(
+        "excluded",
+        pa.string(),
+        "Why the trial is left out: the table's reason, or what the run found, such as that the face is never seen; "
+        "missing for a trial that is analysed",
+    ),
     *_SEEN,
     *_MEANS,
 )
@@ -78,15 +84,13 @@ def trials(run: Run, participants: Participants) -> list[dict[str, Any]]:
     samples = read_samples(run, participants.trials, participants.path)
     rows = []
     for trial in participants.trials:
-        excluded = trial.excluded or trial.unread
-        if excluded is None and trial.row not in samples:
-            excluded = "not analysed yet"
+        mine = samples.get(trial.row)
         rows.append(
             {
                 "participant_id": trial.participant, "session": trial.session, "stimulus": trial.stimulus,
                 "condition": trial.condition, "order": trial.order, "path": trial.video, "video_id": trial.video_id,
-                "person": str(trial.person), "start_ms": trial.start_ms, "end_ms": trial.end_ms, "excluded": excluded,
-                **(_measures(samples[trial.row]) if excluded is None else {}),
+                "person": str(trial.person), "start_ms": trial.start_ms, "end_ms": trial.end_ms,
+                "excluded": why_left_out(trial, mine), **({} if mine is None else _measures(mine)),
             }
         )  # fmt: skip
     return rows
@@ -160,7 +164,7 @@ def wide(rows: Sequence[dict[str, Any]]) -> tuple[tuple[Column, ...], list[dict[
         row = {"participant_id": participant, "condition": mine[0]["condition"], "n_trials": len(analysed),
                "n_excluded": len(mine) - len(analysed)}  # fmt: skip
         for cell in cells:
-            pooled = _pooled([one for one in analysed if cell_of(one) == cell])
+            pooled = _pooled([one for one in mine if cell_of(one) == cell and "n_samples" in one])
             row |= {f"{measure}_{names[cell]}": value for measure, value in pooled.items()}
         made.append(row)
     return tuple(columns), made
@@ -173,7 +177,7 @@ def _columns_of(cell: Cell, name: str) -> Iterator[Column]:
 
 
 def _pooled(trials: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The measures of several trials as if they were one."""
+    """The measures of several trials as if they were one; a trial without the face counts in the coverage."""
     if not trials:
         return {}
     sampled, seen = (sum(row[name] for row in trials) for name in ("sampled_ms", "seen_ms"))
@@ -216,8 +220,6 @@ def in_words(rows: Sequence[dict[str, Any]]) -> str:
         text += f", of which {len(rows) - len(kept)} {'is' if len(rows) - len(kept) == 1 else 'are'} left out: {listed}"
     left = {row["participant_id"] for row in kept}
     text += f". Analysed are {counted(len(left), 'participant')} in {counted(len(kept), 'trial')}"
-    blind = sum(not row["n_samples"] for row in kept)
-    text += f", in {blind} of which no face was found" if blind else ""
     return (
         f"{text}. A trial's samples are those timed from its start to before its end. In the wide table repeats of a "
         "stimulus are taken together, weighted by time; coverage is the part of the sampled time in which the "

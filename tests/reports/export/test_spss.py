@@ -80,7 +80,7 @@ def test_long_tables_are_several_files_with_the_same_variables(
     assert [len(piece) for piece in pieces] == [2, 2, 1]
     whole = pyreadstat.read_sav(tmp_path / "one" / "frames.sav")[0]
     pd.testing.assert_frame_equal(pd.concat(pieces, ignore_index=True), whole)
-    assert {path.name for path in (tmp_path / "two").iterdir()} == set(names)
+    assert {path.name for path in (tmp_path / "two").iterdir()} == {*names, "export.json"}
 
 
 def test_more_or_fewer_rows_than_announced_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
