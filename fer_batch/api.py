@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import logging
@@ -17,19 +16,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fer_batch.bundle import ModelBundle
-from fer_batch.commit import Counts, commit_rows, committed_segments, compact, create_folders
+from fer_batch.commit import Counts, committed_segments, create_folders
 from fer_batch.config import Resources, RunConfig
 from fer_batch.detect import check_detector
 from fer_batch.discover import Discovery
 from fer_batch.errors import RefusedError, StoppedError
 from fer_batch.fleet import HERE, Fleet
 from fer_batch.lease import Lease
+from fer_batch.ledger import drop_orphans, join, pieces
+from fer_batch.mend import mend
 from fer_batch.process import CropSpec, RunContext
 from fer_batch.resources import local_gpus, place, usable_cpus
 from fer_batch.run_folder import RunState, log_file, open_folder
 from fer_batch.schedule import Schedule
+from fer_batch.schema import VIDEOS
 from fer_batch.store import Run
-from fer_batch.tables import file_columns, path_text
+from fer_batch.todo import ToDo, enter_copies
 
 if TYPE_CHECKING:
     from fer_batch.progress import Progress
@@ -99,35 +101,40 @@ def run(
             precision="mixed_float16" if fleet.on_gpu else "float32",
             backend="tensorflow-gpu" if fleet.on_gpu else "tensorflow-cpu",
         )
+        open_folder(path, wanted, redo)
+        lease = stack.enter_context(Lease(path / "work" / "lease.json"))
+        create_folders(path)
+        stack.enter_context(log_file(path / "run.log"))
+        state = RunState(path, wanted, bundle, discovery, purpose, job)
         metadata = {
             "model_sha256": bundle.sha256,
             "sampling": json.dumps(wanted.to_json()["sampling"]),
             "created_by": f"fer-batch {version('fer-batch')}",
+            "run": state.essence(),
         }
         crop = CropSpec(bundle.template, bundle.input_size, bundle.channels)
         here = fleet.placed.get(HERE)
         memory = here.worker_bytes if here else None
-        context = RunContext(path, wanted, detector, crop, metadata, asked.stall_s, memory)
-        open_folder(path, wanted, redo)
-        lease = stack.enter_context(Lease(context.lease_file))
-        create_folders(path)  # again: the end of another run may have removed them meanwhile
-        context = replace(context, lease=lease.token)
-        stack.enter_context(log_file(path / "run.log"))
-        state = RunState(path, wanted, bundle, discovery, purpose, job)
+        context = RunContext(path, wanted, detector, crop, metadata, asked.stall_s, memory, lease.token)
+        follow = on_progress or _ignore
+
+        def tell(progress: Progress) -> None:
+            lease.check()
+            state.follow(progress)
+            follow(progress)
+
         try:
-            _carry_out(context, bundle, fleet, asked.wait_s, discovery, retry_failed, state, on_progress or _ignore)
+            state.info["mended"] = mend(Run(path), metadata, was_joined=state.info["completed"] is not None)
+            _carry_out(context, bundle, fleet, asked.wait_s, discovery, retry_failed, state, tell)
+            lease.check()
+            _complete(Run(path), state)
         except KeyboardInterrupt:
-            state.write("interrupted")
+            state.write_if_possible("interrupted")
             raise
         except (StoppedError, RefusedError) as error:
             log.error("stopped: %s", error)
             state.write_if_possible("stopped")
             raise
-        for item in context.lease_file.parent.iterdir():
-            if item.is_dir():  # the lease is held to the last, lest another run's work be removed
-                shutil.rmtree(item)
-    with contextlib.suppress(OSError):  # another run is there already
-        context.lease_file.parent.rmdir()
     return Run(path)
 
 
@@ -149,15 +156,11 @@ def _carry_out(
     discovery: Discovery,
     retry_failed: bool,
     state: RunState,
-    on_progress: Callable[[Progress], None],
+    tell: Callable[[Progress], None],
 ) -> None:
     from fer_batch import engine  # Ray's import takes a second: not for those who only read tables
     from fer_batch.driver import Driver
     from fer_batch.progress import Progress
-
-    def tell(progress: Progress) -> None:
-        state.follow(progress)
-        on_progress(progress)
 
     tell(Progress("starting"))
     start = time.monotonic()
@@ -165,7 +168,7 @@ def _carry_out(
         log.info("%s", fleet.describe())
         ray_ready_s = time.monotonic() - start
         run_now = Run(context.path)
-        todo = _ToDo(discovery, run_now, retry_failed)
+        todo = ToDo(discovery, run_now, retry_failed)
         schedule = Schedule(
             context.config,
             fleet.size,
@@ -183,68 +186,27 @@ def _carry_out(
                 state.info["timings"] = {f"{name}_s": round(value, 3) for name, value in timings.items()}
             finally:
                 state.count(driver.counts, todo.found)
-        if not todo.found and not len(run_now.videos()):
+        if not todo.found and not next(pieces(run_now, ["path"]), ()):
             raise RefusedError(
                 f"no video found in {', '.join(discovery.inputs)} ({discovery.passed_over} other files passed over)"
             )
-        _enter_duplicates(context, schedule, run_now)
-        ledger = compact(run_now, context.metadata)
-        state.count(Counts.of(ledger), len(ledger))
-        state.info["all_found"] = True
-        state.write("complete")
+        join(run_now, context.metadata)
+        if schedule.duplicates:
+            enter_copies(run_now, schedule.duplicates, context.metadata)
 
 
-class _ToDo:
-    """Iterates over the files that are not in the ledger yet, as they are now.
-
-    Attributes:
-        counts: of the ledger before this start.
-        done_ids: the videos in it.
-        found, kept: files seen so far, and those of them that are done.
-    """
-
-    def __init__(self, discovery: Discovery, run_now: Run, retry_failed: bool) -> None:
-        ledger = run_now.videos()
-        if retry_failed:
-            ledger = ledger.filter([status != "failed" for status in ledger["status"].to_pylist()])
-        self._discovery = discovery
-        self._done = {
-            hash(key)
-            for key in zip(*(ledger[name].to_pylist() for name in ("path", "size_bytes", "mtime_ns")), strict=True)
-        }
-        self.done_ids = {
-            video_id
-            for video_id, part in zip(ledger["video_id"].to_pylist(), ledger["part"].to_pylist(), strict=True)
-            if part is not None
-        }
-        self.counts = Counts.of(ledger)
-        self.found = self.kept = 0
-
-    def __iter__(self) -> Iterator[Path]:
-        for path in self._discovery:
-            self.found += 1
-            try:
-                status = os.stat(path)
-                key = (path_text(path), status.st_size, status.st_mtime_ns)
-            except OSError:
-                key = (path_text(path), None, None)  # type: ignore[assignment]
-            if hash(key) in self._done:
-                self.kept += 1
-            else:
-                yield path
-
-    def snapshot(self) -> dict[str, Any]:
-        """For :class:`fer_batch.progress.Progress`."""
-        return {"found": self.found, "kept": self.kept, "passed_over": self._discovery.passed_over}
-
-
-def _enter_duplicates(context: RunContext, schedule: Schedule, run_now: Run) -> None:
-    """A file with the content of another has a ledger row of its own and shares the other's rows in the tables."""
-    if not schedule.duplicates:
-        return
-    by_id = {row["video_id"]: row for row in run_now.videos().to_pylist() if row["video_id"] is not None}
-    rows = [{**by_id[video.video_id], **file_columns(video), "wall_s": 0.0} for video in schedule.duplicates]
-    commit_rows(context.path, "duplicates", rows, context.metadata)
+def _complete(run: Run, state: RunState) -> None:
+    """Leave nothing but what the ledger stands for."""
+    drop_orphans(run)
+    counts, seen = Counts(), set[int]()
+    for table in pieces(run, VIDEOS.names):
+        counts += Counts.of(table, seen)
+    state.count(counts, counts.videos)
+    state.info["all_found"] = True
+    state.write("complete")
+    for folder in run.work_dir.iterdir():
+        if folder.is_dir():  # the lease goes last, and work/ with it
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _ignore(progress: Progress) -> None:

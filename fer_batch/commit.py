@@ -8,12 +8,11 @@ written after its faces file and carries the counts, so it alone says that the s
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,10 +23,11 @@ from fer_batch.plan import Segment, disjoint, tiling
 from fer_batch.probe import VideoInfo
 from fer_batch.process import RunContext
 from fer_batch.schema import FACES, FRAMES, VIDEOS, with_metadata
-from fer_batch.store import Run, sort_keys, write_table
+from fer_batch.store import read_table, sort_keys, write_table
 from fer_batch.tables import Detections, FinalVideo, final_video, ledger_table
 
-_COUNTS = b"fer_batch_segment"
+SEGMENT_COUNTS: Final = b"fer_batch_segment"
+"""Metadata of a segment's frames: its counts, as JSON."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,17 @@ class Counts:
         return self.ok + self.partial + self.failed
 
     @classmethod
-    def of(cls, ledger: pa.Table) -> Counts:
-        """Counts of a ledger table: files by status, and the rows of their distinct videos."""
+    def of(cls, ledger: pa.Table, seen: set[int] | None = None) -> Counts:
+        """Counts of a ledger table: files by status, and the rows of their distinct videos.
+
+        Args:
+            ledger: the table, or a piece of it.
+            seen: hashes of the videos in the pieces before, whose copies are not counted again; grows.
+        """
         statuses = dict(zip(*np_counts(ledger["status"]), strict=True))
-        seen: set[str] = set()  # copies of a video share its rows
-        once = [not (row in seen or seen.add(row)) for row in ledger["video_id"].to_pylist()]  # type: ignore[func-returns-value]
+        seen = set() if seen is None else seen  # copies of a video share its rows
+        ids = [hash(video_id) for video_id in ledger["video_id"].to_pylist()]
+        once = [not (row in seen or seen.add(row)) for row in ids]  # type: ignore[func-returns-value]
         ledger = ledger.filter(pa.array(once, pa.bool_()))
         sums = [pc.sum(ledger[name]).as_py() or 0 for name in ("n_sampled", "n_faces", "n_tracks", "duration_ms")]
         return cls(statuses.get("ok", 0), statuses.get("partial", 0), statuses.get("failed", 0), *sums)
@@ -122,7 +128,7 @@ def commit_segment(context: RunContext, segment: Segment, found: Detections) -> 
     }
     stem = f"{segment.start.pts}_{segment.end_pts}"
     write_table(folder / f"{stem}.faces.parquet", found.faces)
-    metadata = {**(found.frames.schema.metadata or {}), _COUNTS: json.dumps(counts).encode()}
+    metadata = {**(found.frames.schema.metadata or {}), SEGMENT_COUNTS: json.dumps(counts).encode()}
     write_table(folder / f"{stem}.frames.parquet", found.frames.replace_schema_metadata(metadata))
 
 
@@ -147,7 +153,7 @@ def commit_long_video(context: RunContext, video: VideoInfo) -> Counts:
     for frames_file, counts in (by_range[part] for part in whole):
         faces_file = frames_file.with_name(frames_file.name.replace(".frames.", ".faces."))
         extra = {name: counts[name] for name in ("n_frames", "n_decoded", "broken_at_ms", "wall_s")}
-        parts.append(Detections(pq.read_table(faces_file), pq.read_table(frames_file), **extra))
+        parts.append(Detections(read_table(faces_file), read_table(frames_file), **extra))
     name = video.video_id
     final = final_video(video, parts, context.config, part_name(name))
     return commit_videos(context, name, [final], [])
@@ -181,36 +187,8 @@ def committed_segment(path: Path, segment: Segment) -> tuple[int, int] | None:
 def _segment_files(path: Path, video_id: str) -> list[tuple[Path, dict[str, Any]]]:
     """The frames files of a video's committed segments with their counts, by time."""
     files = (path / "work" / "units" / video_id).glob("*.frames.parquet")
-    found = [(file, json.loads(pq.read_schema(file).metadata[_COUNTS])) for file in files]
+    found = [(file, json.loads(pq.read_schema(file).metadata[SEGMENT_COUNTS])) for file in files]
     return sorted(found, key=lambda item: int(item[1]["start_pts"]))
-
-
-def compact(run: Run, metadata: dict[str, str]) -> pa.Table:
-    """Make ``videos.parquet`` of the ledger's files and drop rows of the tables that no ledger row stands for.
-
-    Such rows are left by a file whose content changed, or by a worker that died between two writes. Returns the
-    ledger.
-    """
-    ledger = run.videos()
-    write_table(run.ledger, _cast(ledger, with_metadata(VIDEOS, metadata)))
-    wanted: dict[str, set[str]] = {}
-    for part, video_id in zip(ledger["part"].to_pylist(), ledger["video_id"].to_pylist(), strict=True):
-        if part is not None:
-            wanted.setdefault(part, set()).add(video_id)
-    for folder in (run.faces_dir, run.frames_dir):
-        for file in folder.glob("*.parquet"):
-            _keep_rows(file, wanted.get(file.name, set()))
-    return ledger
-
-
-def _keep_rows(file: Path, video_ids: set[str]) -> None:
-    if not video_ids:
-        os.unlink(file)
-        return
-    present = set(pc.unique(pq.read_table(file, columns=["video_id"])["video_id"]).to_pylist())
-    if not present <= video_ids:
-        table = pq.read_table(file)
-        write_table(file, table.filter(pc.is_in(table["video_id"], pa.array(sorted(video_ids)))))
 
 
 def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -20,34 +22,32 @@ EXPIRE_S = 60.0
 
 
 class Lease:
-    """A context manager that holds the lease.
+    """A context manager that holds the lease. Its folder is made on entering and removed, if empty, at the end.
 
     Raises:
         RefusedError: on entering, another driver that lives holds it.
+        StoppedError: on entering, the folder cannot be written.
     """
 
     def __init__(self, file: Path) -> None:
         self.file = file
+        self._now_s = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
         self.token = f"{socket.gethostname()}:{os.getpid()}:{time.time_ns()}"
 
     def __enter__(self) -> Lease:
         while not self._create():
-            holder = self._read()
+            holder = _read(self.file)
             if holder is None:
                 continue  # gone in the meantime
             if self._is_alive(holder):
                 raise RefusedError(
                     f"another fer-batch works on {self.file.parent.parent}: process {holder['pid']} on "
-                    f"{holder['host']}. Wait for it, stop it, or choose another --out"
+                    f"{holder['host']}. Wait for it, stop it, or choose another --out; if it died, its claim ends "
+                    f"within {EXPIRE_S:.0f} s"
                 )
-            aside = self.file.with_name(f"{self.file.name}.{os.getpid()}.expired")
-            try:
-                os.rename(self.file, aside)  # of several drivers that want to take over, one succeeds
-                os.unlink(aside)
-            except FileNotFoundError:
-                continue
+            self._end_of(holder)
         self._thread.start()
         return self
 
@@ -56,58 +56,122 @@ class Lease:
     ) -> None:
         self._stop.set()
         self._thread.join()
-        holder = self._read()
-        if holder is not None and holder["token"] == self.token:
-            self.file.unlink(missing_ok=True)
+        with suppress(OSError):  # a disk that cannot be written: the lease will expire
+            holder = _read(self.file)
+            if holder is not None and holder["token"] == self.token:
+                self.file.unlink(missing_ok=True)
+                self.file.parent.rmdir()
+
+    def check(self) -> None:
+        """See that it is still held: a driver that slept for long, as a laptop does, may have been taken for dead.
+
+        Raises:
+            StoppedError: another driver holds it by now.
+        """
+        check_lease(self.file, self.token)
+
+    def _end_of(self, holder: dict[str, str]) -> None:
+        """Remove the lease of a driver that is dead. Of several that want to take over, one succeeds."""
+        aside = self.file.with_name(f"{self.file.name}.{os.getpid()}.expired")
+        try:
+            os.rename(self.file, aside)
+            if _read(aside) != holder:  # one that was quicker has its own there by now
+                os.rename(aside, self.file)
+            else:
+                os.unlink(aside)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise _not_writable(self.file, error) from error
 
     def holder(self) -> str | None:
         """Who holds it, in words; None if nobody who lives does."""
-        found = self._read()
+        self._now_s = time.time()
+        found = _read(self.file)
         return f"process {found['pid']} on {found['host']}" if found and self._is_alive(found) else None
 
     def _create(self) -> bool:
         content = {
             "host": socket.gethostname(),
+            "processes": _process_space(),
             "pid": os.getpid(),
             "process_started": process_start(os.getpid()),
             "token": self.token,
         }
         draft = self.file.with_name(f"{self.file.name}.{os.getpid()}.tmp")
         try:
-            draft.write_text(json.dumps(content))
-            os.link(draft, self.file)  # fails if the lease exists, and never shows half a file
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            with draft.open("w") as file:
+                file.write(json.dumps(content))
+                file.flush()
+                os.fsync(file.fileno())
+            self._now_s = draft.stat().st_mtime  # by the clock that stamps the lease: another host's may differ
+            self._publish(draft)
         except FileExistsError:
             return False
+        except FileNotFoundError:
+            return self._create()  # whoever was here before has just removed the empty folder
         except OSError as error:
-            raise StoppedError(f"cannot write {self.file}: {error.strerror}; choose another --out") from error
+            raise _not_writable(self.file, error) from error
         finally:
-            draft.unlink(missing_ok=True)
+            with suppress(OSError):  # a read-only disk refuses even to remove what is not there
+                draft.unlink(missing_ok=True)
         return True
 
-    def _read(self) -> dict[str, str] | None:
+    def _publish(self, draft: Path) -> None:
         try:
-            found: dict[str, str] = json.loads(self.file.read_text())
-        except FileNotFoundError:
-            return None
-        except ValueError:
-            return {"host": "unknown", "pid": "unknown", "process_started": "", "token": ""}
-        return found
+            os.link(draft, self.file)  # fails if the lease exists, and never shows half a file
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+                raise
+            with self.file.open("x") as file:  # no links, as on exFAT: half a file is taken for a living driver's
+                file.write(draft.read_text())
 
     def _is_alive(self, holder: dict[str, str]) -> bool:
-        if holder["host"] == socket.gethostname():
+        here = (socket.gethostname(), _process_space())
+        if (holder["host"], holder["processes"]) == here and str(holder["pid"]).isdecimal():
             started = process_start(int(holder["pid"]))
             return started is not None and started == holder["process_started"]
         try:
-            return time.time() - self.file.stat().st_mtime < EXPIRE_S
+            return self._now_s - self.file.stat().st_mtime < EXPIRE_S
         except FileNotFoundError:
             return False
 
     def _renew(self) -> None:
         while not self._stop.wait(RENEW_S):
-            try:
+            with suppress(OSError, StoppedError):  # a network disk may be away for a moment; a commit says if for good
+                check_lease(self.file, self.token)  # that of another is not renewed
                 os.utime(self.file)
-            except OSError:
-                return  # the folder is gone or read-only: the next commit says so
+
+
+def _read(file: Path) -> dict[str, str] | None:
+    """Who holds a lease; None if there is none."""
+    unknown = {"host": "unknown", "pid": "unknown", "processes": "", "process_started": "", "token": ""}
+    try:
+        found = json.loads(file.read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        return unknown  # torn; it expires like another host's
+    except OSError as error:
+        raise StoppedError(f"cannot read {file}: {error.strerror}") from error
+    return {**unknown, **found} if isinstance(found, dict) else unknown
+
+
+def _not_writable(file: Path, error: OSError) -> StoppedError:
+    return StoppedError(f"cannot write {file}: {error.strerror}; choose another --out")
+
+
+def _process_space() -> str:
+    """Where process numbers mean the same: this boot of this machine, and the container if any.
+
+    Two containers may share a host's name and know nothing of each other's processes.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
 
 
 def check_lease(file: Path, token: str) -> None:
@@ -118,9 +182,14 @@ def check_lease(file: Path, token: str) -> None:
     Raises:
         StoppedError: another driver has the folder now, or none.
     """
-    holder = Lease(file)._read()
-    if holder is None or holder["token"] != token:
-        raise StoppedError(f"{file.parent.parent} was taken over by another fer-batch, or this one is over")
+    holder = _read(file)
+    if holder is None:
+        raise StoppedError(f"{file} is gone: this run is over, or its folder {file.parent} was removed")
+    if holder["token"] != token:
+        raise StoppedError(
+            f"process {holder['pid']} on {holder['host']} has taken over {file.parent.parent}, as this one gave no "
+            f"sign of life for {EXPIRE_S:.0f} s; it goes on from what is committed"
+        )
 
 
 def process_start(pid: int) -> str | None:

@@ -10,7 +10,7 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,9 +22,10 @@ from fer_batch.config import RunConfig
 from fer_batch.discover import Discovery
 from fer_batch.errors import RefusedError, StoppedError
 from fer_batch.lease import Lease
+from fer_batch.mend import DAMAGED, known
 from fer_batch.progress import Progress
 from fer_batch.schema import SCHEMA_VERSION
-from fer_batch.store import Run, write_json
+from fer_batch.store import run_id, write_json
 from fer_batch.tables import path_text
 
 log = logging.getLogger("fer_batch")
@@ -48,14 +49,15 @@ class RunState:
         job: dict[str, Any] | None = None,
     ) -> None:
         self._file = path / "run.json"
-        earlier = json.loads(self._file.read_bytes()) if self._file.is_file() else {}
+        earlier = known(path)
         self._discovery = discovery
         self.info: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
-            "id": Run(path).id if earlier else f"r{uuid.uuid4().hex[:11]}",
+            "id": run_id(earlier) if earlier else f"r{uuid.uuid4().hex[:11]}",
             "fer_batch_version": version("fer-batch"),
             "state": "running",
             "created": earlier.get("created", _now()),
+            "completed": earlier.get("completed"),
             "inputs": [path_text(Path(item)) for item in discovery.inputs],
             "config": config.to_json(),
             "model": {
@@ -78,8 +80,14 @@ class RunState:
     def write(self, state: str) -> None:
         """Replace the file, with the time and the counts so far."""
         self.info |= {"state": state, "updated": _now()}
+        if state == "complete":
+            self.info["completed"] = self.info["updated"]
         write_json(self._file, self.info)
         self._written_s = time.monotonic()
+
+    def essence(self) -> str:
+        """What every table's metadata keeps of the run, as JSON: from it a ``run.json`` that is lost is made anew."""
+        return json.dumps({name: self.info[name] for name in ("id", "created", "config", "purpose", "job")})
 
     def write_if_possible(self, state: str) -> None:
         """As :meth:`write`, when the disk itself may be the trouble."""
@@ -108,20 +116,21 @@ def open_folder(path: Path, config: RunConfig, redo: bool) -> None:
         RefusedError: it holds something else, or a run with another configuration.
         StoppedError: it cannot be made.
     """
-    if (path / "run.json").is_file():
-        differences = config.differences(RunConfig.from_json(Run(path).info["config"]))
+    if earlier := known(path):
+        differences = config.differences(RunConfig.from_json(earlier["config"]))
         if differences and not redo:
             raise RefusedError(
                 f"{path} holds a run with another configuration:\n  " + "\n  ".join(differences) + "\n"
                 "Choose another --out, ask for the same, or throw the old tables away with --redo"
             )
         if differences:
-            with Lease(path / "work" / "lease.json") if (path / "work").is_dir() else _nothing():
-                for name in ("faces", "frames", "report", "videos.parquet", "run.json"):
+            with Lease(path / "work" / "lease.json"):
+                for name in ("faces", "frames", "report", DAMAGED, "videos.parquet", "run.json"):
                     _remove(path / name)
             _remove(path / "work")
     elif path.is_dir() and any(path.iterdir()):
-        if not {item.name for item in path.iterdir()} <= {"faces", "frames", "report", "work", "run.log"}:
+        ours = {"faces", "frames", "report", "work", "run.log", "run.json"}
+        if not {item.name for item in path.iterdir()} <= ours:
             raise RefusedError(f"{path} is not empty and holds no run; choose another --out")
     elif path.exists() and not path.is_dir():
         raise RefusedError(f"{path} is a file; choose a folder for --out")
@@ -136,15 +145,10 @@ def _remove(path: Path) -> None:
 
 
 @contextmanager
-def _nothing() -> Iterator[None]:
-    yield
-
-
-@contextmanager
 def log_file(file: Path) -> Iterator[None]:
     """Send this project's log, and what libraries warn of, to the run's log file and nowhere else."""
     try:
-        handler = logging.FileHandler(file, encoding="utf-8")
+        handler = _LogFile(file, encoding="utf-8")
     except OSError as error:
         raise StoppedError(f"cannot write {file}: {error.strerror}; choose another --out") from error
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -158,7 +162,15 @@ def log_file(file: Path) -> Iterator[None]:
         log.removeHandler(handler)
         log.setLevel(level)
         log.propagate = propagate
-        handler.close()
+        with suppress(OSError):  # what is not yet written finds no room
+            handler.close()
+
+
+class _LogFile(logging.FileHandler):
+    """A log that gives up a line when the disk is full; the run's own writes say so."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        pass
 
 
 def _version(name: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fer_batch.errors import StoppedError
 from fer_batch.lease import process_start
 
 log = logging.getLogger("fer_batch")
@@ -33,12 +34,21 @@ def scratch_folder() -> Iterator[Path]:
     """Make the folder; at the end copy what processes printed there (TensorFlow, FFmpeg) to the log and remove it.
 
     What processes that were killed left behind is removed first.
+
+    Raises:
+        StoppedError: the disk for temporary files is full or may not be written.
     """
     usual = tempfile.gettempdir()
     parent = usual if len(usual) <= MAX_PATH else "/tmp"  # noqa: S108 - mkdtemp makes the folder itself private
     _sweep(Path(parent))
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-    (folder / OWNER).write_text(json.dumps({"pid": os.getpid(), "process_started": process_start(os.getpid())}))
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+        (folder / OWNER).write_text(json.dumps({"pid": os.getpid(), "process_started": process_start(os.getpid())}))
+    except OSError as error:
+        raise StoppedError(
+            f"cannot make a temporary folder in {parent}: {error.strerror}; make room there, or set TMPDIR to another "
+            f"folder, of at most {MAX_PATH} letters"
+        ) from error
     try:
         yield folder
     finally:

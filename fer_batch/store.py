@@ -179,9 +179,9 @@ class Run:
             return schema.empty_table()
         checked = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
         parquet = ds.ParquetFileFormat(default_fragment_scan_options=checked)
-        dataset = ds.dataset([str(folder / part) for part in parts], schema=schema, format=parquet)
         wanted = pc.field("video_id").isin(ledger["video_id"].drop_null().unique())
         try:
+            dataset = ds.dataset([str(folder / part) for part in parts], schema=schema, format=parquet)
             rows = dataset.to_table(filter=wanted)
         except (pa.ArrowException, OSError) as error:
             raise RefusedError(f"a part of {folder} is missing or damaged ({error}); {MEND}") from error

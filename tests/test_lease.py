@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fer_batch.errors import RefusedError
-from fer_batch.lease import EXPIRE_S, Lease
+from fer_batch.lease import EXPIRE_S, Lease, _process_space
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def write(file: Path, **changes: object) -> None:
-    content = {"host": socket.gethostname(), "pid": os.getpid(), "process_started": "0", "token": "x"}
+    content = {"host": socket.gethostname(), "processes": _process_space(), "pid": os.getpid(), "process_started": "0", "token": "x"}
     file.write_text(json.dumps(content | changes))
 
 

@@ -14,7 +14,6 @@ from fer_batch.commit import (
     commit_rows,
     commit_videos,
     committed_segments,
-    compact,
     create_folders,
     forget_segments,
     part_name,
@@ -22,6 +21,7 @@ from fer_batch.commit import (
 from fer_batch.config import Detection, RunConfig, Sampling
 from fer_batch.detect import check_detector
 from fer_batch.errors import RefusedError, StoppedError, VideoError
+from fer_batch.ledger import drop_orphans, join
 from fer_batch.plan import Unit, segments, whole
 from fer_batch.probe import probe
 from fer_batch.process import CropSpec, RunContext
@@ -189,7 +189,8 @@ def test_a_ledger_row_without_its_part_is_never_seen(clips: Clips, context: RunC
     orphan = run.faces_dir / part_name("orphan")
     write_table(orphan, run.faces())
     assert len(run.faces()) == 16
-    compact(run, {})
+    join(run, {})
+    drop_orphans(run)
     assert not orphan.exists()
     assert len(run.faces()) == 16
 
