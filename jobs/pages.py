@@ -41,7 +41,7 @@ def check_participants(job: Job) -> None:
 
         sheet = read_sheet(job.participants, COLUMNS)
         asked = () if job.tables.participants is None else job.tables.participants.attributes
-        missing = [name for name in (*REQUIRED, *asked) if name not in sheet.columns]
+        missing = [name for name in (*REQUIRED, *asked) if name.strip().lower() not in sheet.columns]
         if missing:
             raise RefusedError(f"{job.participants}: row 1: there is no column {', '.join(missing)} (found: "
                                f"{', '.join(sheet.columns) or 'none'})")  # fmt: skip
@@ -53,34 +53,48 @@ def build_pages(run: Run, settings: Settings) -> Built:
     Raises:
         StoppedError: the report of the job's kind cannot be built; the tables and the other pages are there.
     """
-    index = None
     job = settings.job
+    people, note, problem = None, None, None
+    if job is not None and job.kind in {"sessions", "customer_feedback"} and job.participants is not None:
+        if is_filled_in(job.participants):
+            try:
+                people = of_kind(run, job)
+            except RefusedError as error:
+                problem = error
+        else:
+            note = (
+                f"Fill in {job.participants} (fer-batch participants {run.path} --out TABLE starts one with what is "
+                f"known), then: fer-batch report {job.file}"
+            )
+    index = None
     if settings.pages != "none":
         from reports import build
 
         report = None if job is None else job.tables.report
         index = build(run, pages=settings.pages, single_file=report is not None and report.single_file,
                       thumbnails=report is not None and report.thumbnails)  # fmt: skip
-    if job is None or job.kind is None or job.participants is None:
-        return Built(index)
-    if not _is_filled_in(job.participants):
-        return Built(index, note=f"Fill in {job.participants} (fer-batch participants {run.path} --out TABLE starts "
-                     f"one with what is known), then: fer-batch report {job.file}")  # fmt: skip
-    try:
-        return Built(index, _of_kind(run, job))
-    except RefusedError as error:
-        raise StoppedError(f"all videos are done and the tables are complete, but the pages about people are not "
-                           f"built: {error}\nMend that, then: fer-batch report {job.file}") from error  # fmt: skip
+    if job is not None and problem is not None:
+        raise StoppedError(
+            f"all videos are done and the tables are complete, but the pages about people are not built: {problem}\n"
+            f"Mend that, then: fer-batch report {job.file}"
+        ) from problem
+    return Built(index, people, note)
 
 
-def _is_filled_in(table: Path) -> bool:
+def is_filled_in(table: Path) -> bool:
+    """Whether the participants table is there and has rows."""
     from reports.groups.spreadsheet import read_sheet
     from reports.groups.trials import COLUMNS
 
     return table.is_file() and bool(read_sheet(table, COLUMNS).rows)
 
 
-def _of_kind(run: Run, job: Job) -> Path:
+def of_kind(run: Run, job: Job) -> Path:
+    """Build the report of the job's kind and return its first page.
+
+    Raises:
+        RefusedError: the participants table is wrong, or nothing of it can be analysed.
+    """
     if job.kind == "sessions":
         from jobs.kinds.sessions import build
     else:

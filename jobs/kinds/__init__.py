@@ -1,0 +1,1 @@
+"""The report of each kind of job."""

@@ -1,0 +1,97 @@
+"""Answers broken down by what the participants table says of people: age group, customer since, and the like."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fer_batch.errors import RefusedError
+from reports.groups.cells import cube, make_cells
+from reports.groups.compare import Factor, differences, make_factor, means, nanmean
+from reports.groups.estimate import draw
+from reports.groups.samples import Samples
+from reports.groups.settings import Settings
+from reports.groups.spreadsheet import read_sheet
+from reports.groups.trials import COLUMNS, Trial
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """Answers by one attribute.
+
+    Attributes:
+        attribute: the table's column.
+        factor: its groups; None where no group has enough people.
+        without: people of whom it is not stated.
+        small: groups that are too small to be shown.
+        means, differences: rows as in :data:`reports.groups.SCHEMAS`.
+    """
+
+    attribute: str
+    factor: Factor | None
+    without: int
+    small: tuple[str, ...]
+    means: list[dict[str, Any]]
+    differences: list[dict[str, Any]]
+
+
+def read_attributes(table: Path, trials: Sequence[Trial], names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """What the table says of each participant, by attribute; who has an empty cell is missing.
+
+    Raises:
+        RefusedError: there is no such column, or two rows of a participant differ.
+    """
+    sheet = read_sheet(table, COLUMNS)
+    cells = dict(sheet.rows)
+    found: dict[str, dict[str, str]] = {}
+    for name in names:
+        column = name.strip().lower()
+        if column not in sheet.columns:
+            near = difflib.get_close_matches(column, sheet.columns, 1)
+            hint = f"; is it {near[0]!r}?" if near else f" (found: {', '.join(sheet.columns)})"
+            raise RefusedError(f"{table}: row 1: there is no column {name!r} to break answers down by{hint}")
+        of_person: dict[str, tuple[str, int]] = {}
+        for trial in trials:
+            value = cells[trial.row].get(column, "")
+            before = of_person.setdefault(trial.participant, (value, trial.row)) if value else None
+            if before is not None and before[0] != value:
+                raise RefusedError(f"{table}: row {trial.row}, column {name}: {trial.participant} has {value!r} here "
+                                   f"and {before[0]!r} in row {before[1]}; correct one of them")  # fmt: skip
+        found[name] = {who: value for who, (value, _) in of_person.items()}
+    return found
+
+
+def breakdown(
+    name: str, values: Mapping[str, str], trials: Sequence[Trial], samples: Mapping[int, Samples], settings: Settings
+) -> Breakdown:
+    """Compare people by an attribute, each person's mean over the stimuli.
+
+    Args:
+        name: the attribute.
+        values: each participant's, from :func:`read_attributes`.
+        trials, samples, settings: of the study.
+    """
+    people = {trial.participant for trial in trials if trial.excluded is None}
+    known = [replace(trial, condition=values.get(trial.participant)) for trial in trials if trial.participant in values
+             or trial.stimulus == settings.baseline]  # fmt: skip
+    without = len(people - set(values))
+    if len({values[who] for who in people if who in values}) < 2:
+        return Breakdown(name, None, without, (), [], [])
+    try:
+        cells = make_cells(known, samples, settings)
+    except RefusedError:
+        return Breakdown(name, None, without, (), [], [])  # of those who state it nobody can be analysed
+    of_person, coverage = cube(cells)
+    factor = make_factor(name, cells.conditions, nanmean(of_person, 1), nanmean(coverage, 1), settings.min_group)
+    if not factor.shown.any():
+        return Breakdown(name, None, without, cells.conditions, [], [])
+    strata = np.isfinite(of_person[..., 0]).any(axis=1).argmax(axis=1)
+    drawn = draw(list(strata), settings.resamples, settings.seed)
+    small = (*cells.small_conditions, *(level for level, is_shown in zip(factor.levels, factor.shown, strict=True)
+                                        if not is_shown))  # fmt: skip
+    return Breakdown(name, factor, without, small, means(factor, drawn, settings), differences(factor, drawn, settings))
