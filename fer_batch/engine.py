@@ -52,7 +52,7 @@ from fer_batch.nodes import MAX_ACTORS_A_UNIT, Node, check_fits
 from fer_batch.plan import Unit
 from fer_batch.process import RunContext
 from fer_batch.resources import Placement
-from fer_batch.scratch import scratch_folder
+from fer_batch.scratch import overflow_folder, scratch_folder
 from fer_batch.worker import UnitDone, do_unit, join, probe_files
 
 log = logging.getLogger("fer_batch")
@@ -124,7 +124,7 @@ def cluster(address: str | None, placement: Placement | None) -> Iterator[None]:
         finally:
             ray.shutdown()
         return
-    with scratch_folder() as folder:
+    with scratch_folder() as folder, overflow_folder() as overflow:
         try:
             ray.init(
                 address="local",
@@ -135,6 +135,7 @@ def cluster(address: str | None, placement: Placement | None) -> Iterator[None]:
                 _node_ip_address="127.0.0.1",
                 _temp_dir=str(folder),
                 _system_config={"automatic_object_spilling_enabled": False},  # crops never reach a disk
+                object_spilling_directory=None if overflow is None else str(overflow),  # not when it is full either
                 **quiet,
             )
             yield

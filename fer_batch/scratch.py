@@ -1,4 +1,4 @@
-"""The private temporary folder of an embedded Ray: only this user can read it, and it is gone at the end."""
+"""The private temporary folders of an embedded Ray: only this user can read them, and they are gone at the end."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from fer_batch.errors import StoppedError
 from fer_batch.lease import process_start
@@ -29,6 +30,10 @@ OWNER = "owner.json"
 _NOISE = (":job_id:", ":actor_name:", ":task_name:")
 
 
+SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - mkdtemp makes the folder in it private
+"""Files here lie in memory, never on a disk; macOS has no such folder."""
+
+
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
     """Make the folder; at the end copy what processes printed there (TensorFlow, FFmpeg) to the log and remove it.
@@ -40,7 +45,37 @@ def scratch_folder() -> Iterator[Path]:
     """
     usual = tempfile.gettempdir()
     parent = usual if len(usual) <= MAX_PATH else "/tmp"  # noqa: S108 - mkdtemp makes the folder itself private
-    _sweep(Path(parent))
+    with _private_folder(Path(parent)) as folder:
+        try:
+            yield folder
+        finally:
+            for file in sorted(folder.glob("session_2*/logs/worker-*.err")):
+                lines = file.read_text(errors="replace").splitlines()
+                said = [line for line in lines if not line.startswith(_NOISE)]
+                if any(said):
+                    log.debug("%s\n%s", file.name, "\n".join(said))
+
+
+@contextmanager
+def overflow_folder() -> Iterator[Path | None]:
+    """A private folder in memory for what Ray's object store has no room for.
+
+    With spilling off a full store goes on in files of the session's folder, on a disk; crops must not. None where there
+    is no such memory.
+
+    Raises:
+        StoppedError: it is full.
+    """
+    if not SHARED_MEMORY.is_dir():
+        yield None
+        return
+    with _private_folder(SHARED_MEMORY) as folder:
+        yield folder
+
+
+@contextmanager
+def _private_folder(parent: Path) -> Iterator[Path]:
+    _sweep(parent)
     try:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
         (folder / OWNER).write_text(json.dumps({"pid": os.getpid(), "process_started": process_start(os.getpid())}))
@@ -52,11 +87,6 @@ def scratch_folder() -> Iterator[Path]:
     try:
         yield folder
     finally:
-        for file in sorted(folder.glob("session_2*/logs/worker-*.err")):
-            lines = file.read_text(errors="replace").splitlines()
-            said = [line for line in lines if not line.startswith(_NOISE)]
-            if any(said):
-                log.debug("%s\n%s", file.name, "\n".join(said))
         shutil.rmtree(folder, ignore_errors=True)  # a process of Ray's may still write its last line
 
 
