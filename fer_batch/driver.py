@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol
 
 from fer_batch.commit import Counts, commit_rows, committed_rows, forget_segments
 from fer_batch.errors import VideoError
+from fer_batch.names import printable
 from fer_batch.plan import Unit
 from fer_batch.probe import VideoInfo
 from fer_batch.process import RunContext, Seconds
@@ -276,7 +277,7 @@ class Driver:
     def _failures(self, failures: list[tuple[Path, str]], counts: Counts) -> None:
         self.counts += counts
         for path, reason in failures:
-            log.warning("%s: %s", path, reason)
+            log.warning("%s: %s", printable(str(path)), printable(reason))
 
     def _tell(self, phase: Literal["running", "finishing"]) -> None:
         self._report(

@@ -25,6 +25,7 @@ def status(
 ) -> None:
     """Show the state and the ledger of a run, also while it goes on."""
     from fer_batch.lease import Lease
+    from fer_batch.names import printable
     from fer_batch.store import Run
 
     run = Run(path)
@@ -50,8 +51,8 @@ def status(
     for row in rows if everything else rows[:ROWS]:
         reason = f": {row['error_code']}. {row['error']}" if row["error_code"] else ""
         table.add_row(
-            escape(os.path.relpath(row["path"], root)),
-            escape(row["status"] + reason),
+            escape(printable(os.path.relpath(row["path"], root))),
+            escape(row["status"] + printable(reason)),
             clock(row["duration_ms"]),
             *("-" if row[name] is None else str(row[name]) for name in ("n_sampled", "n_faces", "n_tracks")),
         )

@@ -10,6 +10,7 @@ import pytest
 
 from fer_batch.discover import Discovery
 from fer_batch.errors import VideoError
+from fer_batch.names import printable
 from fer_batch.tables import failed_row, ledger_table
 from tests.clips import build
 from tests.hostile.catalogue import SIZE, TIMES
@@ -53,3 +54,18 @@ def test_each_is_opened_and_written_down(folder: Path, name: str, monkeypatch: p
     assert os.fsencode(row["path"]) == raw if row["path_bytes"] is None else row["path_bytes"] == raw
     assert row["path"].encode().decode() == row["path"]
     assert sorted(os.listdir(folder)) == sorted(NAMES), "a name was obeyed"
+
+
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+def test_what_is_printed_cannot_act(name: str) -> None:
+    shown = printable(name)
+    assert shown.encode() == shown.encode("utf-8", "strict")
+    assert not any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 or c in "\u202e\u2028\u2029" for c in shown)
+    if name.isprintable():
+        assert shown == name
+
+
+def test_what_people_write_is_left_alone() -> None:
+    for name in ("Aufnahme 10.00\u202fAM, 漢字.mov", "👩\u200d🔬 naïve.mov"):
+        assert printable(name) == name
+    assert printable("a\nb\x1b[2J\u202ec") == r"a\nb\x1b[2J\u202ec"
