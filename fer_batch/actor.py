@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from fer_batch.score import Precision
 
 
 class EmotionActor:
     """Holds a model and scores batches of crops."""
 
-    def __init__(self, bundle: Path, threads: int, precision: str, on_gpu: bool) -> None:
+    def __init__(self, bundle: Path, threads: int, precision: Precision, on_gpu: bool) -> None:
         if on_gpu:
             self.require_gpu()
         from fer_batch.bundle import ModelBundle
         from fer_batch.score import Scorer
 
-        self._scorer = Scorer(ModelBundle.load(bundle), threads=threads, precision=precision)  # type: ignore[arg-type]
+        self._scorer = Scorer(ModelBundle.load(bundle), threads=threads, precision=precision)
         self._scorer.warm_up()
         self._busy_s = 0.0
 

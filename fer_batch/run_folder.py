@@ -33,7 +33,7 @@ log = logging.getLogger("fer_batch")
 FOLLOW_S = 5.0
 """How often ``run.json`` says how far a run is."""
 
-_PACKAGES = ("fer-batch", "tensorflow", "ray", "av", "opencv-python-headless", "numpy", "pyarrow")
+_PACKAGES = ("fer-batch", "ai-edge-litert", "tensorflow", "ray", "av", "opencv-python-headless", "numpy", "pyarrow")
 
 
 class RunState:
@@ -64,7 +64,7 @@ class RunState:
                 "name": bundle.name,
                 "sha256": bundle.sha256,
                 "input_size": bundle.input_size,
-                "figures": dict(bundle.figures),
+                "figures": dict(bundle.figures_in(config.precision)),
                 "provenance": dict(bundle.provenance),  # its limits stand on every report
             },
             "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},

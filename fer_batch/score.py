@@ -1,22 +1,21 @@
-"""Scores face crops: the one place where the engine meets TensorFlow. It knows nothing of Ray."""
+"""Scores face crops: batches of them in, calibrated probabilities out. It knows nothing of Ray.
+
+What computes is :mod:`fer_batch.int8_model` or :mod:`fer_batch.float_model`, whose libraries are imported when a
+:class:`Scorer` is made that needs them.
+"""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from fer_batch.architecture import Architecture
 from fer_batch.bundle import ModelBundle
-from fer_batch.network import EPSILON, build_network, load_keras, named_weights
 from fer_batch.schema import EMOTIONS
 
-log = logging.getLogger(__name__)
-
-Precision = Literal["float32", "mixed_float16"]
+Precision = Literal["int8", "float32", "mixed_float16"]
 
 BATCH_SIZES: Final = (1, 8, 32)
 """Batch sizes that are compiled by default: one face, a frame's faces, a full load."""
@@ -27,13 +26,14 @@ class Scorer:
 
     Args:
         bundle: the model.
-        threads: size of TensorFlow's thread pool; None leaves it to TensorFlow (all cores). It can be set only before
-            TensorFlow has run anything in this process; later it stays as it was, and a warning is logged.
-        precision: ``mixed_float16`` computes in half precision, which pays on a GPU.
+        threads: size of the thread pool; None for all cores. TensorFlow's can be set only before it has run anything
+            in this process; later it stays as it was, and a warning is logged.
+        precision: ``int8`` for CPUs, where the bundle has such a model; ``float32``; or ``mixed_float16``, half
+            precision, which pays on a GPU.
         batch_sizes: the sizes that are compiled. Other numbers of crops are split, and padded where that is cheaper.
 
     Raises:
-        BundleError: the bundle's weights cannot be read.
+        BundleError: the bundle's weights, or its int8 model, cannot be read.
         ValueError: an argument is out of range.
     """
 
@@ -54,24 +54,16 @@ class Scorer:
         self.bundle = bundle
         self.batch_sizes = tuple(sorted(set(batch_sizes)))
         self.shape = (bundle.input_size, bundle.input_size, bundle.channels)
-        load_keras()
-        _set_up_devices(threads)
-        import tensorflow as tf
+        self._logits: Any
+        if precision == "int8":
+            from fer_batch.int8_model import Int8Model
 
-        network = scoring_network(bundle, precision)
-        temperature = bundle.temperature
+            self._logits = Int8Model(bundle, threads=threads, batch_sizes=self.batch_sizes)
+        else:
+            from fer_batch.float_model import FloatModel
 
-        def forward(pixels: Any) -> Any:
-            logits = network(tf.cast(pixels, tf.float32), training=False)
-            return tf.nn.softmax(tf.cast(logits, tf.float32) / temperature)
-
-        self._network = network  # a tf.function does not keep its variables alive
-        function = tf.function(forward, autograph=False)  # no Python control flow to convert; it would leave a file
-        self._forward = {
-            size: function.get_concrete_function(tf.TensorSpec((size, *self.shape), tf.uint8))
-            for size in self.batch_sizes
-        }
-        self._constant = tf.constant
+            self._logits = FloatModel(bundle, threads=threads, precision=precision, batch_sizes=self.batch_sizes)
+        self._temperature = bundle.temperature_in(precision)
 
     def warm_up(self) -> None:
         """Runs every compiled size once, so that the first real batch is as fast as the next ones."""
@@ -100,8 +92,7 @@ class Scorer:
             part = crops[done : done + size]
             if len(part) < size:
                 part = np.concatenate([part, np.zeros((size - len(part), *self.shape), np.uint8)])
-            scores = self._forward[size](self._constant(part)).numpy()
-            out[done : done + size] = scores[: len(out) - done]
+            out[done : done + size] = _probabilities(self._logits(part), self._temperature)[: len(out) - done]
             done += size
         return out
 
@@ -124,82 +115,8 @@ def batches(count: int, sizes: Sequence[int]) -> Iterator[int]:
         left -= size
 
 
-def fold_batch_norm(weights: Mapping[str, npt.NDArray[np.float32]]) -> dict[str, npt.NDArray[np.float32]]:
-    """The backbone's weights with every BatchNormalization folded into the convolution before it.
-
-    In scoring a BatchNormalization is a fixed scale and offset for each channel, which the convolution can apply itself
-    for nothing; kept apart they cost a pass over every feature map.
-
-    Args:
-        weights: by name, as in a bundle.
-
-    Returns:
-        Weights of the same network without the backbone's BatchNormalization layers; the head's stays.
-    """
-    folded = dict(weights)
-    for name in weights:
-        if not name.endswith("_conv/kernel"):
-            continue
-        conv = name.removesuffix("/kernel")
-        norm = conv.removesuffix("_conv") + "_bn"
-        gamma, beta, mean, variance = (
-            folded.pop(f"{norm}/{part}") for part in ("gamma", "beta", "moving_mean", "moving_variance")
-        )
-        gain = gamma / np.sqrt(variance + EPSILON)
-        folded[name] = (weights[name] * gain).astype(np.float32)
-        folded[f"{conv}/bias"] = ((weights[f"{conv}/bias"] - mean) * gain + beta).astype(np.float32)
-    return folded
-
-
-def scoring_network(bundle: ModelBundle, precision: str) -> Any:
-    """The bundle's network with its weights, BatchNormalization folded away.
-
-    Args:
-        bundle: the model.
-        precision: Keras' dtype policy to compute in.
-
-    Returns:
-        A Keras model from pixels (batch, S, S, C), 0..255, to logits (batch, 7), temperature not applied.
-
-    Raises:
-        BundleError: the bundle's weights cannot be read.
-    """
-    keras = load_keras()
-
-    def norm(*, epsilon: float, name: str) -> Any:
-        if name == "head_bn":
-            return keras.layers.BatchNormalization(epsilon=epsilon, name=name)
-        return keras.layers.Identity(name=name)
-
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(precision)
-    try:
-        network = build_network(
-            Architecture.from_options(bundle.architecture),
-            input_size=bundle.input_size,
-            channels=bundle.channels,
-            mean=bundle.mean,
-            scale=bundle.scale,
-            batch_norm=norm,
-        )
-    finally:
-        keras.config.set_dtype_policy(before)
-    folded = fold_batch_norm(bundle.weights())
-    for name, weight in named_weights(network).items():
-        weight.assign(folded[name])
-    return network
-
-
-def _set_up_devices(threads: int | None) -> None:
-    """Thread pools and GPU memory, which TensorFlow fixes when it first computes something."""
-    import tensorflow as tf
-
-    try:
-        if threads is not None and tf.config.threading.get_intra_op_parallelism_threads() != threads:
-            tf.config.threading.set_intra_op_parallelism_threads(threads)
-            # The network is one chain of layers: a second pool would only compete with the first.
-            tf.config.threading.set_inter_op_parallelism_threads(1)
-        for gpu in tf.config.list_physical_devices("GPU"):
-            tf.config.experimental.set_memory_growth(gpu, True)
-    except RuntimeError as error:
-        log.warning("TensorFlow was already running, so its threads and GPU memory stay as they are: %s", error)
+def _probabilities(logits: npt.NDArray[np.float32], temperature: float) -> npt.NDArray[np.float32]:
+    """The softmax of logits (N, 7) divided by the temperature."""
+    powers = np.exp((logits - logits.max(axis=1, keepdims=True)) / np.float32(temperature))
+    shares: npt.NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
+    return shares

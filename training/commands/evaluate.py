@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from fer_batch.errors import RefusedError
-from training.commands.options import TRAINING, VALIDATION
+from training.commands.options import VALIDATION
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,7 +43,7 @@ def evaluate(
     ] = "none",
     precision: Annotated[
         Literal["float32", "int8"],
-        typer.Option(help="int8 quantises the model, with faces of --data's Training split, and measures the loss."),
+        typer.Option(help="int8 also scores the model's int8 part, which a CPU runs, and measures the loss."),
     ] = "float32",
     in_video: Annotated[
         bool,
@@ -59,6 +59,7 @@ def evaluate(
 ) -> None:
     """Score a model on labelled pictures: accuracy, F1, calibration, each class; all with 95 % intervals."""
     from fer_batch.bundle import ModelBundle
+    from fer_batch.precision import choose
     from training.data.faces import read_fer2013, split_named
     from training.data.votes import find_votes
 
@@ -67,19 +68,15 @@ def evaluate(
     bundle = ModelBundle.load(model)
     if bundle.channels != 1:
         raise RefusedError(f"model {bundle.name} takes colour; FER2013 is grey, so it cannot be evaluated on it")
-    splits = read_fer2013(data, ferplus=ferplus or find_votes(data))
-    pictures = split_named(splits, split, data)
-    calibration = None
     if precision == "int8":
-        if TRAINING not in splits:
-            raise RefusedError(f"int8 is calibrated on faces of the split {TRAINING}, which {data} does not hold")
-        calibration = splits[TRAINING]
+        choose(precision, bundle, on_gpu=False)
+    pictures = split_named(read_fer2013(data, ferplus=ferplus or find_votes(data)), split, data)
     curves = None
     if page is not None:
         from training.evaluation.curves import find_history
 
         curves = find_history(bundle, history)
-    evaluation, told = _evaluated(bundle, pictures, split, tta, calibration, threads)
+    evaluation, told = _evaluated(bundle, pictures, split, tta, precision, threads)
     if in_video:
         from training.evaluation.in_video import in_video as watch
 
@@ -97,18 +94,18 @@ def evaluate(
 
 
 def _evaluated(
-    bundle: ModelBundle, pictures: FaceSet, split: str, tta: Any, calibration: FaceSet | None, threads: int | None
+    bundle: ModelBundle, pictures: FaceSet, split: str, tta: Any, precision: str, threads: int | None
 ) -> tuple[Evaluation, dict[str, Any]]:
     """The evaluation, and all that is told of it, as JSON can hold it."""
     from training.evaluation.evaluate import evaluate as score
 
     extra: dict[str, Any] = {}
-    if calibration is None:
+    if precision == "float32":
         evaluation = score(bundle, pictures, threads=threads, tta=tta)
     else:
         from training.evaluation.precision import compare
 
-        comparison = compare(bundle, pictures, calibration, threads=threads, tta=tta)
+        comparison = compare(bundle, pictures, threads=threads, tta=tta)
         evaluation = comparison.plain
         extra["int8"] = comparison.figures()
     if pictures.votes is not None:
@@ -147,7 +144,7 @@ def show(evaluation: Evaluation, model: str, split: str, told: dict[str, Any] | 
     if "ferplus" in figures:
         _show_ferplus(console, figures["ferplus"])
     if "int8" in figures:
-        _show_int8(console, figures["int8"])
+        show_int8(figures["int8"], figures["int8"]["bytes"])
     for each in figures.get("in_video", ()):
         _show_in_video(console, each)
 
@@ -160,13 +157,20 @@ def _show_ferplus(console: Console, told: dict[str, Any]) -> None:
         _say(console, f"  {name} {_with_interval(told, key, 3)}")
 
 
-def _show_int8(console: Console, told: dict[str, Any]) -> None:
+def show_int8(told: dict[str, Any], size: int) -> None:
+    """The figures of an int8 model of `size` bytes, for people."""
+    from rich.console import Console
+
+    console = Console()
     difference, ends = told["accuracy_difference"], told["accuracy_difference_95"]
     points, low, high = (f"{100 * value:+.2f}" for value in (difference, *ends))
-    _say(console, f"int8 ({told['bytes'] / 1e6:.1f} MB): accuracy {_with_interval(told, 'accuracy', 3)}")
+    _say(console, f"int8 ({size / 1e6:.1f} MB): accuracy {_with_interval(told, 'accuracy', 3)}")
     _say(console, f"  to float32 {points} points [{low}, {high}], same class {_with_interval(told, 'same_class', 3)}")
-    speeds = told["pictures_per_second"], told["pictures_per_second_float32"]
-    _say(console, f"  {speeds[0]:.0f} pictures a second, float32 {speeds[1]:.0f}")
+    rare = told["classes"]["disgust"]
+    _say(console, f"  recall of disgust {_with_interval(rare, 'recall', 2)} (n = {rare['n']})")
+    if "pictures_per_second" in told:
+        speeds = told["pictures_per_second"], told["pictures_per_second_float32"]
+        _say(console, f"  {speeds[0]:.0f} pictures a second, float32 {speeds[1]:.0f}")
 
 
 def _show_in_video(console: Console, told: dict[str, Any]) -> None:

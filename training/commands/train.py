@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fer_batch.errors import RefusedError
-from training.commands.evaluate import show
+from training.commands.evaluate import show, show_int8
 from training.commands.options import TRAINING, VALIDATION
 
 if TYPE_CHECKING:
@@ -100,6 +100,9 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Decides every random choice.")] = None,
     name: Annotated[str | None, typer.Option(help="Short name of the model; PRESET-fer2013 by default.")] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8/--no-int8", help="Put an int8 model, which CPUs run, into the bundle too.")
+    ] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model bundle that is there.")] = False,
 ) -> None:
     """Train a model on FER2013 and write a model bundle.
@@ -133,7 +136,7 @@ def train(
     if out is None:
         return
     training, validation = (split_named(splits, split, data) for split in (TRAINING, VALIDATION))
-    _run(recipe, teachers, training, validation, checkpoints, out, name or f"{preset}-fer2013", overwrite)
+    _run(recipe, teachers, training, validation, checkpoints, out, name or f"{preset}-fer2013", int8, overwrite)
 
 
 def _describe(splits: Mapping[str, FaceSet], data: Path, page: Path | None) -> None:
@@ -160,6 +163,7 @@ def _run(
     checkpoints: Path,
     out: Path,
     name: str,
+    int8: bool,
     overwrite: bool,
 ) -> None:
     """Trains and exports."""
@@ -216,9 +220,12 @@ def _run(
         template=template,
         origin=origin,
         history=trainer.history,
+        int8=int8,
         overwrite=overwrite,
     )
     show(evaluation, bundle.name, VALIDATION)
+    if int8:
+        show_int8(bundle.figures_in("int8"), len(bundle.int8_content()))
     _say(f"model bundle: {out}")
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fer_batch.bundle import ModelBundle
 from fer_batch.schema import EMOTIONS
-from fer_batch.score import Scorer
+from fer_batch.score import Precision, Scorer
 from training.data.faces import FaceSet
 from training.evaluation.metrics import (
     Counts,
@@ -167,7 +167,12 @@ class Evaluation:
 
 
 def predict(
-    bundle: ModelBundle, data: FaceSet, *, threads: int | None = None, tta: Tta = "none"
+    bundle: ModelBundle,
+    data: FaceSet,
+    *,
+    threads: int | None = None,
+    tta: Tta = "none",
+    precision: Precision = "float32",
 ) -> npt.NDArray[np.float32]:
     """Calibrated probabilities (N, 7) of plain pictures, one pass each unless test-time augmentation is asked for.
 
@@ -176,7 +181,8 @@ def predict(
     """
     if bundle.channels != 1:
         raise ValueError(f"model {bundle.name} takes {bundle.channels} channels; FER2013 is grey")
-    return score(Scorer(bundle, threads=threads, batch_sizes=(BATCH,)), data.images, bundle.input_size, tta)
+    scorer = Scorer(bundle, threads=threads, precision=precision, batch_sizes=(BATCH,))
+    return score(scorer, data.images, bundle.input_size, tta)
 
 
 def score(

@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_batch.architecture import Architecture
-from fer_batch.bundle import ModelBundle, write_bundle
+from fer_batch.bundle import Int8Part, ModelBundle, rewrite_bundle, write_bundle
 from training.data.faces import FaceSet
 from training.evaluation.agreement import agreement
 from training.evaluation.evaluate import Evaluation, predict
 from training.evaluation.metrics import fit_temperature, softmax
 from training.export.card import Origin, model_card, provenance
+from training.export.int8 import int8_part
 from training.fit.history import EpochRecord
 from training.fit.recipe import Recipe
 
@@ -34,6 +35,7 @@ def export_bundle(
     training: FaceSet | None = None,
     history: Sequence[EpochRecord] = (),
     split: str = "PublicTest",
+    int8: bool = True,
     overwrite: bool = False,
 ) -> tuple[ModelBundle, Evaluation]:
     """Writes a bundle whose temperature and figures come from a validation split.
@@ -53,6 +55,7 @@ def export_bundle(
         training: what was trained on; the figures then say how the model does on pictures that are not in it too.
         history: what each epoch brought, for the curves on the evaluation's page.
         split: name of the validation split.
+        int8: puts an int8 model into it too, calibrated on `training`.
         overwrite: replaces a bundle that is there already.
 
     Raises:
@@ -74,13 +77,8 @@ def export_bundle(
     logs = np.log(np.maximum(predict(plain, validation), 1e-12))
     temperature = round(fit_temperature(logs, validation.labels), 4)
     evaluation = Evaluation.of(softmax(logs, temperature), validation.labels)
-    figures = {"split": split, **evaluation.figures()}
-    if validation.votes is not None:
-        figures["ferplus"] = agreement(evaluation.probabilities, evaluation.labels, validation.votes)
-    if training is not None:
-        new = ~validation.copied_from(training)
-        fresh = Evaluation.of(evaluation.probabilities[new], evaluation.labels[new]).figures()
-        figures["without_copies"] = {key: fresh[key] for key in ("n", "accuracy", "accuracy_95", "macro_f1")}
+    figures = _measured(evaluation, validation, training, split)
+    part = int8_part(plain, training, validation, evaluation, split) if int8 and training is not None else None
     origin = replace(origin, temperature=temperature)
     bundle = write_bundle(
         path,
@@ -92,8 +90,48 @@ def export_bundle(
             "history": [asdict(record) for record in history],
         },
         provenance=provenance(origin),
-        card=model_card(origin, architecture, input_size, figures),
+        card=model_card(origin, architecture, input_size, _with_int8(figures, part)),
+        int8=part,
         overwrite=True,
         **common,
     )
     return bundle, evaluation
+
+
+def add_int8(bundle: ModelBundle, training: FaceSet, validation: FaceSet, *, split: str = "PublicTest") -> ModelBundle:
+    """Puts an int8 model into a bundle that is there, in place of an earlier one, and tells its figures on the card.
+
+    The float model's figures are taken anew, as the difference needs its answers; its weights and its temperature stay.
+
+    Args:
+        bundle: the model, for grey pictures.
+        training: faces to calibrate with.
+        validation: labelled pictures that were not trained on.
+        split: their name.
+
+    Raises:
+        BundleError: the bundle cannot be written.
+    """
+    evaluation = Evaluation.of(predict(bundle, validation), validation.labels)
+    figures = {**bundle.figures, **_measured(evaluation, validation, training, split)}
+    part = int8_part(bundle, training, validation, evaluation, split)
+    architecture = Architecture.from_options(bundle.architecture)
+    card = model_card(Origin.of(bundle), architecture, bundle.input_size, _with_int8(figures, part))
+    return rewrite_bundle(bundle, bundle.path, figures=figures, card=card, int8=part, overwrite=True)
+
+
+def _measured(evaluation: Evaluation, validation: FaceSet, training: FaceSet | None, split: str) -> dict[str, Any]:
+    """The figures of ``model.json``."""
+    figures: dict[str, Any] = {"split": split, **evaluation.figures()}
+    if validation.votes is not None:
+        figures["ferplus"] = agreement(evaluation.probabilities, evaluation.labels, validation.votes)
+    if training is not None:
+        new = ~validation.copied_from(training)
+        fresh = Evaluation.of(evaluation.probabilities[new], evaluation.labels[new]).figures()
+        figures["without_copies"] = {key: fresh[key] for key in ("n", "accuracy", "accuracy_95", "macro_f1")}
+    return figures
+
+
+def _with_int8(figures: dict[str, Any], part: tuple[Int8Part, bytes] | None) -> dict[str, Any]:
+    """For the card."""
+    return figures if part is None else {**figures, "int8": part[0].figures}

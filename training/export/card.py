@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from fer_batch.architecture import Architecture, weight_shapes
+from fer_batch.bundle import ModelBundle
 from fer_batch.schema import EMOTIONS
 from training.evaluation.metrics import RESAMPLES, TAILS, Interval
 
@@ -89,6 +90,15 @@ class Origin:
     teachers: tuple[str, ...] = ()
     initial: str = ""
 
+    @classmethod
+    def of(cls, bundle: ModelBundle) -> Origin:
+        """What a bundle says of its own origin."""
+        known = {each.name for each in fields(cls)}
+        facts = {name: value for name, value in bundle.training.items() if name in known}
+        title = bundle.card.partition("\n")[0].removeprefix("# ")
+        teachers = tuple(facts.pop("teachers", ()))
+        return cls(name=bundle.name, title=title, temperature=bundle.temperature, teachers=teachers, **facts)
+
     def facts(self) -> dict[str, Any]:
         """The same for ``model.json``; the temperature has its own place there."""
         facts = asdict(self)
@@ -131,7 +141,7 @@ def model_card(origin: Origin, architecture: Architecture, input_size: int, figu
     environment = jinja2.Environment(  # noqa: S701 - Markdown: escaped for HTML it would be wrong
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    environment.filters.update(percent=_percent, two=_two, ends=_ends)
+    environment.filters.update(percent=_percent, two=_two, ends=_ends, mean_share=_mean_share)
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         origin=origin,
         network=network_in_words(architecture),
@@ -213,6 +223,11 @@ def rare_calls(confusion: list[list[int]], share: float, emotion: str = RARE, se
 
 def _two(value: float | None) -> str:
     return "none" if value is None else f"{value:.2f}"
+
+
+def _mean_share(values: Iterable[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return _percent(sum(known) / len(known) if known else None)
 
 
 def _percent(value: float | None, digits: int = 1) -> str:

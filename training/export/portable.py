@@ -80,6 +80,14 @@ def export_model(
 def probability_network(bundle: ModelBundle) -> keras.Model:
     """The bundle as one Keras network of Keras' own layers: pixels (B, S, S, C) to probabilities (B, 7)."""
     keras = load_keras()
+    network = logit_network(bundle)
+    logits = keras.layers.Rescaling(1 / bundle.temperature, name="temperature")(network.output)
+    probabilities = keras.layers.Softmax(name="probabilities")(logits)
+    return keras.Model(network.input, probabilities, name=network.name)
+
+
+def logit_network(bundle: ModelBundle) -> keras.Model:
+    """The bundle's network with its weights, of Keras' own layers: pixels (B, S, S, C) to logits (B, 7)."""
     network = build_network(
         Architecture.from_options(bundle.architecture),
         input_size=bundle.input_size,
@@ -90,9 +98,7 @@ def probability_network(bundle: ModelBundle) -> keras.Model:
     weights = bundle.weights()
     for name, variable in named_weights(network).items():
         variable.assign(weights[name])
-    logits = keras.layers.Rescaling(1 / bundle.temperature, name="temperature")(network.output)
-    probabilities = keras.layers.Softmax(name="probabilities")(logits)
-    return keras.Model(network.input, probabilities, name=network.name)
+    return network
 
 
 def description(bundle: ModelBundle, suffix: str) -> dict[str, Any]:

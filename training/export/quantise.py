@@ -1,15 +1,14 @@
-"""An int8 model from a float one: quantised after training, calibrated on faces, and run where it was made.
+"""An int8 model from a float one: quantised after training, calibrated on faces.
 
 Weights are int8 with a scale for each channel, activations int8 with one scale for each tensor; BatchNormalization is
-folded into the convolutions. uint8 pixels go in as they are, float32 probabilities come out. The output layer knows
-multiples of 1/256 only, so probabilities below 0.002 are zero and a row sums to 1 within 0.02.
+folded into the convolutions. There are two kinds. For other programs everything is int8: uint8 pixels go in as they
+are, float32 probabilities come out, multiples of 1/256, so those below 0.002 are zero and a row sums to 1 within 0.02.
+For our own bundles the last layers stay float32: otherwise a hundredth of all pictures has two equal highest logits.
 """
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from fer_batch.messages import messages_aside
 from fer_batch.network import load_keras
 from training.data.faces import FaceSet
 from training.fit.augment import resize
@@ -62,12 +62,9 @@ def quantise(network: keras.Model, faces: Images) -> bytes:
     Returns:
         The file's content. Its batch size is open: ``resize_tensor_input`` sets it.
     """
-    load_keras()
+    converter = _converter(network, faces)
     import tensorflow as tf
 
-    converter = tf.lite.TFLiteConverter.from_keras_model(network)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([face[None].astype(np.float32)] for face in faces)
     # Without the float operators as a way out: what cannot be int8 is an error.
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = tf.uint8
@@ -75,59 +72,47 @@ def quantise(network: keras.Model, faces: Images) -> bytes:
         return bytes(converter.convert())
 
 
-class Int8Scorer:
-    """A quantised model, loaded and ready: crops in, probabilities out, as :class:`fer_batch.score.Scorer`.
+def quantise_convolutions(network: keras.Model, faces: Images) -> bytes:
+    """A TFLite model whose fully connected layers, the last ones, are float32 and all others int8.
 
     Args:
-        model: content of a ``.tflite`` file from :func:`quantise`.
-        threads: of the interpreter; all cores by default.
+        network: from float pixels (B, S, S, C), 0..255, to logits (B, 7).
+        faces: (N, S, S, C) uint8 from :func:`calibration_faces`.
+
+    Returns:
+        The file's content. It takes float32 pixels, 0..255, and its batch size is open.
     """
+    converter = _converter(network, faces)
+    import tensorflow as tf
 
-    def __init__(self, model: bytes, *, threads: int | None = None) -> None:
-        load_keras()
-        import tensorflow as tf
+    options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=["FULLY_CONNECTED"])
+    with quiet():
+        debugger = tf.lite.experimental.QuantizationDebugger(
+            converter=converter, debug_options=options, debug_dataset=converter.representative_dataset
+        )
+        return bytes(debugger.get_nondebug_quantized_model())
 
-        with quiet():
-            self._interpreter: Any = tf.lite.Interpreter(
-                model_content=model, num_threads=threads or os.cpu_count() or 1
-            )
-        self._input = self._interpreter.get_input_details()[0]["index"]
-        self._output = self._interpreter.get_output_details()[0]["index"]
-        self._batch = 0
 
-    def __call__(self, crops: Images) -> npt.NDArray[np.float32]:
-        """Probabilities (N, 7) float32 of crops (N, S, S, C) uint8, N at least 1."""
-        if len(crops) != self._batch:
-            with quiet():  # it reports what runs its operators each time
-                self._interpreter.resize_tensor_input(self._input, crops.shape)
-                self._interpreter.allocate_tensors()
-            self._batch = len(crops)
-        self._interpreter.set_tensor(self._input, crops)
-        self._interpreter.invoke()
-        return np.asarray(self._interpreter.get_tensor(self._output), np.float32)
+def _converter(network: keras.Model, faces: Images) -> Any:
+    load_keras()
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_keras_model(network)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([face[None].astype(np.float32)] for face in faces)
+    return converter
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keeps to itself what Keras and TensorFlow say while they write and convert; shows it after all if they fail.
 
-    Part of it is written by C++ to file descriptor 2, so that is turned aside. TensorFlow's warnings name parts that it
-    means to move to other packages: `pip` keeps the version that has them.
+    TensorFlow's warnings name parts that it means to move to other packages: `pip` keeps the version that has them.
     """
-    sys.stderr.flush()
-    screen = os.dup(2)
-    spoken = StringIO()
-    with tempfile.TemporaryFile() as aside:
-        os.dup2(aside.fileno(), 2)
+    with messages_aside(), redirect_stdout(StringIO()) as spoken, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         try:
-            with redirect_stdout(spoken), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                yield
+            yield
         except BaseException:
-            aside.seek(0)
-            os.write(screen, spoken.getvalue().encode() + aside.read())
+            sys.stderr.write(spoken.getvalue())
             raise
-        finally:
-            sys.stderr.flush()
-            os.dup2(screen, 2)
-            os.close(screen)

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from fer_batch.bundle import ModelBundle
-from fer_batch.score import scoring_network
+from fer_batch.float_model import scoring_network
 
 
 class Teachers:
