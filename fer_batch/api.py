@@ -25,6 +25,7 @@ from fer_batch.fleet import HERE, Fleet
 from fer_batch.lease import Lease
 from fer_batch.ledger import drop_orphans, join, pieces
 from fer_batch.mend import mend
+from fer_batch.precision import choose
 from fer_batch.process import CropSpec, RunContext
 from fer_batch.resources import local_gpus, place, usable_cpus
 from fer_batch.run_folder import RunState, log_file, open_folder
@@ -89,17 +90,20 @@ def run(
     bundle = ModelBundle.load(None if model is None else os.fspath(model))
     detector, detector_hash = check_detector(None if detector_model is None else Path(detector_model))
     base = config or RunConfig()
+    if base.precision == "int8" and asked.gpus is None:
+        asked = replace(asked, gpus=0)  # it is for CPUs
     with ExitStack() as stack:
         if asked.address is None:
             fleet = Fleet.here(place(asked, usable_cpus(), local_gpus()))
         else:
             fleet = stack.enter_context(_joined(asked.address, asked))
+        precision, backend = choose(base.precision, bundle, on_gpu=fleet.on_gpu)
         wanted = replace(
             base,
             detection=replace(base.detection, model_sha256=detector_hash),
             model_sha256=bundle.sha256,
-            precision="mixed_float16" if fleet.on_gpu else "float32",
-            backend="tensorflow-gpu" if fleet.on_gpu else "tensorflow-cpu",
+            precision=precision,
+            backend=backend,
         )
         open_folder(path, wanted, redo)
         lease = stack.enter_context(Lease(path / "work" / "lease.json"))
