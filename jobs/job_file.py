@@ -87,6 +87,7 @@ class Job:
                 ),
             ),
             privacy=self._made("privacy", self._privacy),
+            precision=tables.model.precision,
         )
         own = Path(self.path(tables.model.name))
         detector = tables.detector.model

@@ -57,6 +57,7 @@ Days = Annotated[int, BeforeValidator(_read(_duration))]
 
 _A_TIME: Final = 'seconds, or a text such as "1:30"'
 _A_SPAN: Final = 'a length of time such as "90 days", "18 months" or "10 years"'
+_A_PRECISION: Final = '"auto", "int8" or "float32"'
 _PATTERNS: Final = 'a list of patterns such as ["*.mp4"]'
 
 
@@ -115,6 +116,7 @@ class Model(Table):
     """What scores the faces."""
 
     name: str = key("A model that ships (compact, resnet50) or a bundle's folder.", "a name or a path", "compact")
+    precision: Precision = key("Its arithmetic: auto is int8 on a CPU where that costs little.", _A_PRECISION, "auto")
 
 
 class ResourcesTable(Table):

