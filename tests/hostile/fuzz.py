@@ -85,7 +85,7 @@ def run(folder: Path, first: int, count: int) -> Iterator[Outcome]:
     """Outcomes of some cases; the clips in `folder` are what they begin with. Nothing that a case does ends this."""
     last = first + count
     while first < last:
-        command = [sys.executable, "-m", "tests.hostile.fuzz", folder, str(first), str(last - first)]
+        command = [sys.executable, "-m", "tests.hostile.fuzz", str(folder), str(first), str(last - first)]
         child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         lines: Queue[str | None] = Queue()
         assert child.stdout is not None

@@ -126,8 +126,8 @@ def test_scripts_open_nothing_else(tmp_path: Path, traps: Traps, kind: str) -> N
 def test_movies_whose_pictures_lie_elsewhere_open_nothing_else(tmp_path: Path, traps: Traps) -> None:
     for target in traps.targets:
         for suffix in ("mov", "mp4"):
-            clip = build(tmp_path / f"reference.{suffix}", TIMES, size=SIZE).path
-            edit_box(clip, TO_REFERENCE, lambda _old, target=target: external_data(target))
+            clip = tmp_path / f"reference.{suffix}"
+            elsewhere(clip, target)
             assert look(clip).status == ("failed", "external_media")
     assert traps.are_untouched()
 
@@ -176,9 +176,13 @@ def script(path: Path, kind: str) -> None:
     path.write_text(SCRIPTS[kind](f"{path.parent}/h264.mp4"), encoding="utf-8")
 
 
-def elsewhere(path: Path) -> None:
+def elsewhere(path: Path, target: str = "file:///h264.mp4") -> None:
     build(path, TIMES, size=SIZE)
-    edit_box(path, TO_REFERENCE, lambda _old: external_data("file:///h264.mp4"))
+    edit_box(path, TO_REFERENCE, lambda _old: external_data(target))
+
+
+def written(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
 
 
 def sound(path: Path) -> None:
@@ -192,9 +196,9 @@ def headless(path: Path) -> None:
 
 
 NOT_VIDEOS = [
-    Case("empty.mp4", lambda path: path.write_bytes(b"") and None, "failed", "empty", "0 bytes"),
-    Case("one_byte.mp4", lambda path: path.write_bytes(b"x") and None, "failed", "not_a_video"),
-    Case("zeros.mkv", lambda path: path.write_bytes(bytes(50_000)) and None, "failed", "not_a_video"),
+    Case("empty.mp4", partial(written, content=b""), "failed", "empty", "0 bytes"),
+    Case("one_byte.mp4", partial(written, content=b"x"), "failed", "not_a_video"),
+    Case("zeros.mkv", partial(written, content=bytes(50_000)), "failed", "not_a_video"),
     Case("subtitles.mp4", text, "failed", "not_a_video", "supported containers"),
     Case("jpeg.mp4", partial(picture, encoder="mjpeg", muxer="image2", pixels="yuvj420p", update="1"), "failed",
          "not_a_video"),
