@@ -19,7 +19,8 @@ from rich.table import Table
 
 from fer_batch.errors import FerBatchError
 
-PACKAGES = ("fer-batch", "tensorflow", "keras", "ray", "av", "opencv-python-headless", "numpy", "pyarrow", "plotly")
+PACKAGES = ("fer-batch", "ai-edge-litert", "tensorflow", "keras", "ray", "av", "opencv-python-headless", "numpy",
+            "pyarrow", "plotly")  # fmt: skip
 
 DECODERS = ("h264", "hevc", "vp9", "av1", "mpeg4", "mjpeg", "prores")
 
@@ -146,17 +147,19 @@ def _model() -> Finding:
     import numpy as np
 
     from fer_batch.bundle import ModelBundle
+    from fer_batch.precision import choose
     from fer_batch.score import Scorer
 
     try:
         bundle = ModelBundle.load()
         size = bundle.input_size
-        scores = Scorer(bundle, batch_sizes=(1,))(np.zeros((1, size, size, bundle.channels), np.uint8))
+        precision, backend = choose("auto", bundle, on_gpu=False)
+        scores = Scorer(bundle, precision=precision, batch_sizes=(1,))(np.zeros((1, size, size, bundle.channels), np.uint8))
     except FerBatchError as error:
         return Finding("model", "problem", str(error))
     if not np.isclose(scores.sum(), 1, atol=1e-4):
         return Finding("model", "problem", f"probabilities sum to {scores.sum()}, not 1", "install fer-batch again")
-    return Finding("model", "ok", f"{bundle.name}, sha256 {bundle.sha256[:12]}, {size} px, scores a face")
+    return Finding("model", "ok", f"{bundle.name}, sha256 {bundle.sha256[:12]}, {size} px, scores a face in {precision} ({backend})")
 
 
 def _gpu() -> Finding:

@@ -17,6 +17,7 @@ from fer_batch.config import Detection, Privacy, Resources
 from fer_batch.watchdog import STALL_S
 from jobs import values
 from jobs.purpose import Purpose
+from jobs.settings import Precision
 from jobs.toml_file import Table, key
 
 Kind = Literal["sessions", "customer_feedback", "classroom"]

@@ -71,4 +71,6 @@ def _summary(info: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     more = "" if info.get("all_found", True) else " or more"
     total = f"{len(rows)} of {found}{more}" if info["state"] != "complete" and found else f"{len(rows)}"
     advice = "; the same command goes on" if info["state"] in ("broken off", "interrupted", "stopped") else ""
-    return f"{info['state']} (updated {info.get('updated', '?')}): {total} videos in the ledger, {counted}{advice}"
+    config, name = info.get("config", {}), info.get("model", {}).get("name", "?")
+    model = f"\nmodel {name} in {config['precision']} ({config.get('backend')})" if "precision" in config else ""
+    return f"{info['state']} (updated {info.get('updated', '?')}): {total} videos in the ledger, {counted}{advice}{model}"
