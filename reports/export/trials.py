@@ -48,7 +48,10 @@ _SEEN: Final = (
     ),
     Column("sampled_ms", pa.int64(), "Time that was sampled", "ms"),
     Column("seen_ms", pa.int64(), "Sampled time in which the participant's face is seen", "ms", label="time seen"),
-    share_column("coverage", "seen_ms / sampled_ms: the part of the sampled time in which the face is seen"),
+    share_column(
+        "coverage",
+        "seen_ms / sampled_ms: the part of the sampled time in which the face is seen, 0 where it never is",
+    ),
 )
 
 TRIAL_COLUMNS: Final = (
@@ -129,7 +132,7 @@ def wide(rows: Sequence[dict[str, Any]]) -> tuple[tuple[Column, ...], list[dict[
     """A row a participant, and a group of columns a stimulus, condition and session, where these vary within people.
 
     Trials of one participant in one such group, repeats, are taken together, weighted by time. A participant all of
-    whose trials are excluded keeps a row.
+    whose trials are excluded keeps a row. Coverage is over all trials that the table does not exclude.
 
     Args:
         rows: of :func:`trials`.
@@ -223,5 +226,5 @@ def in_words(rows: Sequence[dict[str, Any]]) -> str:
     return (
         f"{text}. A trial's samples are those timed from its start to before its end. In the wide table repeats of a "
         "stimulus are taken together, weighted by time; coverage is the part of the sampled time in which the "
-        "participant's face is seen."
+        "participant's face is seen, trials in which it never is included."
     )

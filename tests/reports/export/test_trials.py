@@ -13,6 +13,7 @@ import pytest
 from fer_batch.errors import RefusedError
 from reports.export import export
 from reports.export.trials import TRIAL_COLUMNS
+from reports.groups import Settings, compare
 from tests.reports.synthetic import HAPPY, SAD, SyntheticRun
 
 Synthetic = Callable[..., SyntheticRun]
@@ -87,6 +88,27 @@ def test_a_row_a_trial_and_a_row_a_participant(synthetic: Synthetic, tmp_path: P
         in words
     )
     assert "Analysed are 2 participants in 4 trials." in words
+
+
+def test_what_is_analysed_is_what_comparisons_analyse(synthetic: Synthetic, tmp_path: Path) -> None:
+    made = a_run(synthetic()).video("empty.mp4", ["no_face"] * 4).write()
+    groups = table(
+        tmp_path / "t.csv",
+        "P1,1,one.mp4,largest,A,0,1000,,1,,,",
+        "P1,1,two.mp4,largest,B,0,2000,,2,,,",
+        "P2,1,empty.mp4,largest,A,0,1000,,1,,,",
+        "P2,1,empty.mp4,largest,B,1000,2000,,2,yes,left,",
+        "P3,1,broken.mp4,largest,B,,,,2,,,",
+    )
+    export(made, tmp_path / "out", groups=groups)
+    rows = rows_of(tmp_path / "out" / "trials.csv")
+    assert [row["excluded"] for row in rows] == ["", "", "face never seen", "left", "video failed: not_a_video"]
+    assert (rows[2]["coverage"], rows[2]["n_samples"], rows[2]["valence"]) == ("0.000000", "0", "")
+    flow = compare(made, groups, Settings(min_group=2, resamples=999)).tables["flow"].to_pylist()
+    analysed = next(row for row in flow if row["step"] == "analysed")
+    people = rows_of(tmp_path / "out" / "participants.csv")
+    assert analysed["trials"] == sum(int(row["n_trials"]) for row in people) == 2
+    assert "Analysed are 1 participant in 2 trials." in (tmp_path / "out" / "methods.md").read_text(encoding="utf-8")
 
 
 def test_repeats_are_taken_together_by_time(synthetic: Synthetic, tmp_path: Path) -> None:

@@ -203,6 +203,11 @@ def test_all_problems_are_told_at_once_in_order(run: Run, tmp_path: Path) -> Non
     assert lines[-1] == "  and 7 more"
 
 
+def test_an_overlap_is_told_once_though_person_and_face_both_overlap(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(RefusedError, match="1 problem in the table"):
+        read_participants(written(tmp_path / "t.csv", [row(), row(start_ms="4000", end_ms="9000", stimulus="b")]), run)
+
+
 def faces_of(run: Run, person: str) -> list[tuple[int, int]]:
     faces = run.faces("v0000")
     rows = Person.parse(person).choose(faces, 1280, 720)
