@@ -54,6 +54,7 @@ def run(
     retry_failed: bool = False,
     purpose: dict[str, Any] | None = None,
     job: dict[str, Any] | None = None,
+    is_ready: Callable[[Path], bool] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Run:
     """Find the faces in videos and the expressions they show, and write the tables.
@@ -73,6 +74,7 @@ def run(
         purpose: what the run is for, for ``run.json`` and every page; None keeps what was declared before. The command
             line checks it (:mod:`jobs.purpose`); here it is only written down.
         job: what else of its job file should stand in ``run.json``: kind and retention.
+        is_ready: a file that is new and not ready is left for a later call.
         on_progress: called about twice a second.
 
     Returns:
@@ -129,7 +131,7 @@ def run(
 
         try:
             state.info["mended"] = mend(Run(path), metadata, was_joined=state.info["completed"] is not None)
-            _carry_out(context, bundle, fleet, asked.wait_s, discovery, retry_failed, state, tell)
+            _carry_out(context, bundle, fleet, asked.wait_s, discovery, retry_failed, is_ready, state, tell)
             lease.check()
             _complete(Run(path), state)
         except KeyboardInterrupt:
@@ -140,6 +142,24 @@ def run(
             state.write_if_possible("stopped")
             raise
     return Run(path)
+
+
+@contextmanager
+def session(resources: Resources) -> Iterator[None]:
+    """Ray for the time of the `with` block, so that several runs with these `resources` share it.
+
+    Raises:
+        RefusedError: they can never fit, or there is no cluster at their address.
+        StoppedError: Ray does not start.
+    """
+    if resources.address is None:
+        from fer_batch import engine
+
+        with engine.cluster(None, place(resources, usable_cpus(), local_gpus())):
+            yield
+    else:
+        with _joined(resources.address, resources):
+            yield
 
 
 @contextmanager
@@ -159,6 +179,7 @@ def _carry_out(
     wait_s: float,
     discovery: Discovery,
     retry_failed: bool,
+    is_ready: Callable[[Path], bool] | None,
     state: RunState,
     tell: Callable[[Progress], None],
 ) -> None:
@@ -180,7 +201,9 @@ def _carry_out(
             known_ids=todo.done_ids,
         )
         with engine.RayWorkers(context, bundle.path, fleet, wait_s) as workers:
-            driver = Driver(context, workers, schedule, iter(todo), todo.counts, tell, todo.snapshot)
+            driver = Driver(
+                context, workers, schedule, filter(is_ready or _always, todo), todo.counts, tell, todo.snapshot
+            )
             try:
                 driver.run()
                 timings = {"start_ray": ray_ready_s, **dataclasses.asdict(driver.seconds)}
@@ -215,3 +238,8 @@ def _complete(run: Run, state: RunState) -> None:
 
 def _ignore(progress: Progress) -> None:
     """Nobody watches."""
+
+
+def _always(_path: Path) -> bool:
+    """Every file is ready."""
+    return True

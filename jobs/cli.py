@@ -20,7 +20,9 @@ from jobs.predict import predict
 from jobs.report import report
 from jobs.run import run
 from jobs.status import status
+from jobs.submit import submit
 from jobs.validate import validate
+from jobs.watch import watch
 from training.commands import evaluate, export_model, train
 
 REFUSED, STOPPED = 2, 1
@@ -56,7 +58,8 @@ def _main(
 
 
 for command in (
-    run, init, status, report, export, annotate, participants, predict, doctor, validate, train, evaluate, export_model,
+    run, init, status, report, export, annotate, participants, predict, doctor, validate, submit, watch,
+    train, evaluate, export_model,
 ):  # fmt: skip
     app.command()(command)
 

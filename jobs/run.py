@@ -133,7 +133,27 @@ def run(
             pages=pages,
             purpose=_declared(purpose),
         )
-    carry_out(settings, redo=redo, retry_failed=retry_failed, dry_run=dry_run, as_json=as_json)
+    act = context.obj or carry_out
+    act(settings, redo=redo, retry_failed=retry_failed, dry_run=dry_run, as_json=as_json)
+
+
+def settings_of(arguments: list[str]) -> Settings:
+    """What arguments of this command ask for, without doing it; for commands that do it elsewhere or again and again.
+
+    Raises:
+        RefusedError: they ask for something that is of one run only.
+    """
+    found: list[Settings] = []
+
+    def take(settings: Settings, **once: bool) -> None:
+        if asked := [name for name, value in once.items() if value]:
+            raise RefusedError(f"--{asked[0].replace('_', '-').removeprefix('as-')} goes with fer-batch run only")
+        found.append(settings)
+
+    app = typer.Typer()
+    app.command()(run)
+    typer.main.get_command(app).main(arguments, "fer-batch run", standalone_mode=False, obj=take)
+    return found[0]
 
 
 def carry_out(

@@ -1,0 +1,84 @@
+"""A run on several real raylets: nodes are lost and come, the driver too, and the tables are one machine's."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+import fer_batch
+from fer_batch import Resources, Run, RunConfig, Sampling
+from fer_batch.bundle import ModelBundle
+from tests.clips import Clips
+from tests.cluster.raylets import Raylets, raylets
+from tests.test_engine import assert_same_tables
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+
+PATIENCE_S = 400
+"""Longest wait for something that must happen; nothing here depends on how fast it does."""
+
+CLIPS = ("one_face", "two_faces", "coming_and_going", "crossing", "lost_second", "ntsc", "crowd")
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.05)
+
+
+def ledger_files(out: Path) -> int:
+    return len(list((out / "work" / "ledger").glob("*.parquet")))
+
+
+def start(cluster: Raylets, folder: Path, out: Path, model: Path) -> subprocess.Popen[str]:
+    """The installed command, as a driver on the cluster."""
+    arguments = ["run", folder, "--out", out, "--model", model, "--fps", "25", "--report", "none"]
+    return subprocess.Popen(
+        [Path(sys.executable).with_name("fer-batch"), *map(str, arguments), "--address", cluster.address],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=cluster.environment,
+    )
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_node_is_lost_another_comes_the_driver_is_killed_and_the_tables_are_the_same(
+    clips: Clips, tiny: ModelBundle, tmp_path: Path
+) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for name in CLIPS:
+        shutil.copy(getattr(clips, name).path, folder)
+    config = RunConfig(sampling=Sampling(fps=Fraction(25)))
+    alone = fer_batch.run(folder, tmp_path / "alone", config, model=tiny.path, resources=Resources(cpus=2))
+
+    with raylets(1, 1) as cluster:
+        first = start(cluster, folder, out, tiny.path)
+        wait_until(lambda: ledger_files(out) >= 1 or first.poll() is not None, "a first commit")
+        cluster.kill(0)
+        committed = ledger_files(out)
+        cluster.add(1)
+        wait_until(lambda: ledger_files(out) > committed or first.poll() is not None, "a commit on another node")
+        first.kill()
+        said, _ = first.communicate(timeout=PATIENCE_S)
+        assert committed >= 1, said
+        kept = ledger_files(out)
+        assert kept > committed, said
+
+        last = start(cluster, folder, out, tiny.path)
+        said, _ = last.communicate(timeout=PATIENCE_S)
+        log = (out / "run.log").read_text()
+        assert last.returncode == 0, said + log
+    assert "7 videos: 7 ok" in said
+    assert "1 workers and 1 models on 1 nodes" in log  # after the loss
+    assert log.count("2 workers and 2 models on 2 nodes") >= 2  # before it, and with the node that came
+    assert_same_tables(alone, Run(out))
