@@ -152,14 +152,15 @@ def _model() -> Finding:
 
     try:
         bundle = ModelBundle.load()
-        size = bundle.input_size
         precision, backend = choose("auto", bundle, on_gpu=False)
-        scores = Scorer(bundle, precision=precision, batch_sizes=(1,))(np.zeros((1, size, size, bundle.channels), np.uint8))
+        scorer = Scorer(bundle, precision=precision, batch_sizes=(1,))
+        scores = scorer(np.zeros((1, *scorer.shape), np.uint8))
     except FerBatchError as error:
         return Finding("model", "problem", str(error))
     if not np.isclose(scores.sum(), 1, atol=1e-4):
         return Finding("model", "problem", f"probabilities sum to {scores.sum()}, not 1", "install fer-batch again")
-    return Finding("model", "ok", f"{bundle.name}, sha256 {bundle.sha256[:12]}, {size} px, scores a face in {precision} ({backend})")
+    name = f"{bundle.name}, sha256 {bundle.sha256[:12]}"
+    return Finding("model", "ok", f"{name}, {bundle.input_size} px, scores a face in {precision} ({backend})")
 
 
 def _gpu() -> Finding:

@@ -73,4 +73,5 @@ def _summary(info: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     advice = "; the same command goes on" if info["state"] in ("broken off", "interrupted", "stopped") else ""
     config, name = info.get("config", {}), info.get("model", {}).get("name", "?")
     model = f"\nmodel {name} in {config['precision']} ({config.get('backend')})" if "precision" in config else ""
-    return f"{info['state']} (updated {info.get('updated', '?')}): {total} videos in the ledger, {counted}{advice}{model}"
+    state = f"{info['state']} (updated {info.get('updated', '?')})"
+    return f"{state}: {total} videos in the ledger, {counted}{advice}{model}"
