@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fer_batch.config import Resources, RunConfig, Sampling
 from fer_batch.errors import RefusedError
-from fer_batch.plan import Segment, Unit, cost_s, segments, units, whole
+from fer_batch.plan import Segment, Unit, cost_s, disjoint, segments, tiling, units, whole
 from fer_batch.probe import Cut, VideoInfo
 from fer_batch.resources import place
 from fer_batch.schedule import MAX_ATTEMPTS, Schedule
@@ -49,6 +49,35 @@ def test_segments_cover_what_is_not_done_exactly_once(seconds: int, target: floa
     assert covered[0][0] == 0
     assert covered[-1][1] == clip.end_pts
     assert all(a[1] == b[0] for a, b in pairwise(covered))
+
+
+spans = st.tuples(st.integers(0, 12), st.integers(1, 5)).map(lambda span: (span[0], span[0] + span[1]))
+
+
+@given(st.lists(spans, max_size=12))
+def test_of_ranges_that_overlap_those_that_do_not_are_kept(ranges: list[tuple[int, int]]) -> None:
+    kept = disjoint(ranges)
+    assert set(kept) <= set(ranges)
+    assert all(a[1] <= b[0] for a, b in pairwise(kept))
+    for start, end in ranges:  # nothing more would fit
+        assert any(start < other_end and other_start < end for other_start, other_end in kept)
+
+
+@given(st.lists(spans, max_size=12), st.lists(st.integers(1, 11), unique=True, max_size=5))
+def test_ranges_that_cover_a_video_are_found_among_others(ranges: list[tuple[int, int]], cuts: list[int]) -> None:
+    borders = [0, *sorted(cuts), 12]
+    hidden = list(pairwise(borders))
+    found = tiling([*ranges, *hidden], 0, 12)
+    assert found is not None
+    assert set(found) <= {*ranges, *hidden}
+    assert (found[0][0], found[-1][1]) == (0, 12)
+    assert all(a[1] == b[0] for a, b in pairwise(found))
+
+
+def test_ranges_with_a_gap_cover_nothing() -> None:
+    assert tiling([(0, 4), (5, 12), (0, 5)], 0, 12) == [(0, 5), (5, 12)]
+    assert tiling([(0, 4), (5, 12), (3, 6)], 0, 12) is None
+    assert tiling([], 0, 12) is None
 
 
 def test_a_short_video_is_not_cut() -> None:
