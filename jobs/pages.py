@@ -64,7 +64,7 @@ def build_pages(run: Run, settings: Settings) -> Built:
         else:
             note = (
                 f"Fill in {job.participants} (fer-batch participants {run.path} --out TABLE starts one with what is "
-                f"known), then: fer-batch report {job.file}"
+                f"known), then: fer-batch report {run.path} --job {job.file}"
             )
     index = None
     if settings.pages != "none":
@@ -76,7 +76,7 @@ def build_pages(run: Run, settings: Settings) -> Built:
     if job is not None and problem is not None:
         raise StoppedError(
             f"all videos are done and the tables are complete, but the pages about people are not built: {problem}\n"
-            f"Mend that, then: fer-batch report {job.file}"
+            f"Mend that, then: fer-batch report {run.path} --job {job.file}"
         ) from problem
     return Built(index, people, note)
 

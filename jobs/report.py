@@ -32,6 +32,10 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the pages.", show_default="report/ in the run's folder")
     ] = None,
+    job: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Build what this job file asks for, the report of its kind among it."),
+    ] = None,
     groups: Annotated[
         Path | None,
         typer.Option(metavar="TABLE", help="Compare people, conditions and stimuli by this participants table."),
@@ -62,6 +66,11 @@ def report(
     """
     from fer_batch.store import Run
 
+    if job is not None:
+        if groups or stimuli or baseline or out or single_file or thumbnails or pages != "full":
+            raise RefusedError(f"{job} says itself which pages there are and how; leave the other options out")
+        _of_job(Run(path), job)
+        return
     if groups is None and pages == "none":
         raise RefusedError("--pages none builds nothing; leave it out, or add --groups TABLE")
     if groups is None and (stimuli is not None or baseline is not None):
@@ -87,6 +96,24 @@ def report(
 
         index = build(run, out, pages=pages, single_file=single_file, thumbnails=thumbnails)
         console.print(f"report: {index}", markup=False, highlight=False)
+
+
+def _of_job(run: Run, file: Path) -> None:
+    from dataclasses import replace
+
+    from jobs.job_file import Job
+    from jobs.pages import build_pages
+    from jobs.purpose import settle
+
+    settings = replace(Job(file).settings(), out=run.path)
+    settle(run.path, settings.purpose)
+    made = build_pages(run, settings)
+    console = Console(soft_wrap=True)
+    for name, page in (("people", made.people), ("report", made.index)):
+        if page is not None:
+            console.print(f"{name}: {page}", markup=False, highlight=False)
+    if made.note:
+        console.print(made.note, markup=False, highlight=False)
 
 
 def _check_place(out: Path, run: Run) -> None:

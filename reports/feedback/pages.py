@@ -19,6 +19,7 @@ from reports.feedback.survey import Feedback
 from reports.groups.compare import MOST_PAIRED_OFF
 from reports.groups.estimate import LEAST_PEOPLE
 from reports.groups.figures import LABELS, ranks
+from reports.groups.small import check_size
 from reports.groups.stimuli import find_stimuli, pictures
 from reports.load import RunTables
 
@@ -47,13 +48,14 @@ def build_feedback(
         The page.
 
     Raises:
-        RefusedError: `stimuli` is no such folder.
+        RefusedError: `stimuli` is no such folder, or groups may be too small.
         StoppedError: the page cannot be written.
     """
+    info = RunTables(run).info
+    check_size(info, found.study.settings.min_group)
     videos = {} if stimuli is None else find_stimuli(stimuli, found.study.cells.stimuli)
     folder = Path(out) if out is not None else Path(run.report_dir)
     environment = prepare(folder, [FOLDER], ["groups.js"], single_file=single_file)
-    info = RunTables(run).info
     study = found.study
     ranking = study.tables["ranking"].filter(pc.field("factor") == "stimulus").to_pylist()
     chances = [row for row in ranking if row["probability"] is not None]

@@ -19,7 +19,7 @@ from reports.groups.compare import EFFECT_RESAMPLES, MOST_PAIRED_OFF, Factor
 from reports.groups.estimate import LEAST_PEOPLE
 from reports.groups.figures import LABELS
 from reports.groups.over_time import Curve
-from reports.groups.small import shown_groups
+from reports.groups.small import check_size, shown_groups
 from reports.groups.stimuli import find_stimuli, pictures
 from reports.groups.study import BAND_RESAMPLES, Study, mean_order
 from reports.load import RunTables
@@ -60,6 +60,8 @@ def build_groups(
         RefusedError: `stimuli` is no such folder.
         StoppedError: the pages cannot be written.
     """
+    info = RunTables(run).info
+    check_size(info, study.settings.min_group)
     videos = {} if stimuli is None else find_stimuli(stimuli, study.cells.stimuli)
     folder = Path(out) if out is not None else Path(run.report_dir)
     environment = prepare(folder, [FOLDER], ["groups.js"], single_file=single_file)
@@ -68,7 +70,6 @@ def build_groups(
         name: f"stimulus-{number:02d}.html"
         for number, name in enumerate((name for name, s in zip(study.cells.stimuli, shown, strict=True) if s), 1)
     }
-    info = RunTables(run).info
     common = {
         "info": info, "purpose": wording.purpose(info), "base": "../", "study": study, "settings": study.settings,
         "cells": study.cells, "labels": LABELS, "affect": AFFECT, "measures": MEASURES, "names": names,
@@ -90,7 +91,8 @@ def build_groups(
 
 
 def _overview(environment: jinja2.Environment, common: dict[str, Any], study: Study) -> str:
-    factors = [_factor(study, factor) for factor in study.factors]
+    with_points = not wording.groups_only(common["info"])
+    factors = [_factor(study, factor, with_points=with_points) for factor in study.factors]
     over_time = []
     for key, title in (("condition", "conditions"), ("stimulus", "stimuli")):
         if found := study.curves.get((key,)):
@@ -206,8 +208,8 @@ def _triple(one: Curve, step: int) -> tuple[float | None, float | None, float | 
     return value, low, high
 
 
-def _factor(study: Study, factor: Factor) -> dict[str, Any]:
-    """What the page shows of a factor."""
+def _factor(study: Study, factor: Factor, *, with_points: bool) -> dict[str, Any]:
+    """What the page shows of a factor; `with_points` each person's own mean too."""
     tables = {
         name: study.tables[name].filter(pc.field("factor") == factor.name).to_pylist()
         for name in ("means", "differences", "ranking")
@@ -226,7 +228,7 @@ def _factor(study: Study, factor: Factor) -> dict[str, Any]:
         "groups": list(dict.fromkeys(row["level"] for row in tables["means"])),
         "families": families,
         "places": [row for row in tables["ranking"] if row["rank"] == 1 and row["measure"] == "valence"],
-        "points": page.embedded(figures.points(factor, tables["means"], titles)) if any_shown else None,
+        "points": page.embedded(figures.points(factor, tables["means"], titles)) if with_points and any_shown else None,
         "forest": page.embedded(figures.forest(differences)) if differences else None,
         "ranks": page.embedded(figures.ranks(chances)) if chances else None,
         "others": int(factor.shown.sum()) > MOST_PAIRED_OFF and factor.within,

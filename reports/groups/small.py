@@ -8,11 +8,30 @@ condition may still be too small; then :func:`shown_groups` hides its neighbour 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_batch.errors import RefusedError
+from reports import wording
+from reports.groups.estimate import LEAST_PEOPLE
 from reports.groups.trials import Trial
+
+
+def check_size(info: dict[str, Any], min_group: int) -> None:
+    """Refuse pages with groups in which single people of the workplace or of education would show.
+
+    Args:
+        info: the run's ``run.json``.
+        min_group: smallest group that is shown. Below 12 people the pages have each person's points.
+
+    Raises:
+        RefusedError: the groups may be too small.
+    """
+    if wording.groups_only(info) and min_group < LEAST_PEOPLE:
+        raise RefusedError(f"--min-group is {min_group}; about people at work or in education no group of fewer than "
+                           f"{LEAST_PEOPLE} people is shown: allowed is {LEAST_PEOPLE} or more")  # fmt: skip
 
 
 def too_small(

@@ -13,8 +13,11 @@ from fer_batch.errors import RefusedError
 from fer_batch.store import Run
 from jobs.purpose import Purpose, read_purpose, settle
 from reports import build, wording
+from reports.feedback import build_feedback, survey
+from reports.groups import Settings, build_groups, compare
 from tests.jobs.command import fer_batch
 from tests.jobs.filled import EXCEPTION, PURPOSE, purpose_toml
+from tests.reports.feedback.answers import asked_people
 from tests.reports.synthetic import HAPPY, SyntheticRun
 
 TODAY = date(2026, 11, 23)
@@ -186,3 +189,18 @@ def test_pages_of_a_run_without_a_purpose_say_so(tmp_path: Path) -> None:
     (page,) = (index.parent / "videos").iterdir()
     notice = "No purpose declared. Not for use on people at work or in education in the EU."
     assert all(notice in path.read_text(encoding="utf-8") for path in (index, page))
+
+
+def test_comparisons_of_people_at_work_have_larger_groups_and_no_points(tmp_path: Path) -> None:
+    at_work = {"title": "x", "groups_only": True}
+    run, table = asked_people(tmp_path, people=24, purpose=at_work)
+    with pytest.raises(RefusedError, match=r"--min-group is 5; .*allowed is 12 or more"):
+        build_groups(run, compare(run, table))
+    few = survey(run, table, attributes=["age_group"])
+    with pytest.raises(RefusedError, match="allowed is 12 or more"):
+        build_feedback(run, few)
+    asked = Settings(min_group=12, resamples=999)
+    html = build_groups(run, compare(run, table, asked)).read_text(encoding="utf-8")
+    assert "Means over people" in html
+    assert "figure-points" not in html
+    assert "age_group" in build_feedback(run, survey(run, table, asked, attributes=["age_group"])).read_text("utf-8")
