@@ -53,7 +53,9 @@ def report(
     positive_above: Annotated[
         float, typer.Option(rich_help_panel=_PANEL, help="Valence above which a sample counts as positive.")
     ] = 0.0,
-    min_group: Annotated[int, typer.Option(rich_help_panel=_PANEL, help="Groups of fewer people are not shown, nor counted in totals.")] = 5,
+    min_group: Annotated[
+        int, typer.Option(rich_help_panel=_PANEL, help="Smaller groups are in no figure, nor in totals.")
+    ] = 5,
     min_coverage: Annotated[
         float, typer.Option(rich_help_panel=_PANEL, help="Leave out trials with a smaller share of time with the face.")
     ] = 0.0,
