@@ -47,8 +47,8 @@ from fer_batch.actor import EmotionActor
 from fer_batch.config import Resources
 from fer_batch.driver import Join, Lost, Outcome, Task
 from fer_batch.errors import FerBatchError, RefusedError, StoppedError, VideoError
-from fer_batch.fleet import HERE, Fleet
-from fer_batch.nodes import MAX_ACTORS_A_UNIT, Node, check_fits
+from fer_batch.fleet import HERE, Fleet, gathered
+from fer_batch.nodes import MAX_ACTORS_A_UNIT, Node
 from fer_batch.plan import Unit
 from fer_batch.process import RunContext
 from fer_batch.resources import Placement
@@ -347,30 +347,14 @@ def _on(node: str) -> dict[str, Any]:
 
 
 def joined(asked: Resources) -> Fleet:
-    """The nodes of the cluster that is there, once there are some to work on.
+    """The nodes of the cluster that is there, once there are those that are asked for.
 
     Raises:
-        RefusedError: the cluster can never give what is asked, or there is no node to work on for too long.
+        RefusedError: they did not come.
     """
-    there = _nodes()
-    cpus, gpus = sum(node.cpus for node in there), sum(node.gpus for node in there)
-    grows_to: dict[str, int] | None = ray._private.state.state.get_max_resources_from_cluster_config()
-    if grows_to is not None:
-        cpus, gpus = max(cpus, grows_to.get("CPU", 0)), max(gpus, grows_to.get("GPU", 0))
-    check_fits(asked, cpus, gpus, grows_to is not None)
     from ray.autoscaler.sdk import request_resources
 
-    fleet = Fleet(
-        asked,
-        asked.gpus != 0 and gpus > 0,
-        _nodes,
-        None if grows_to is None else lambda bundles: request_resources(bundles=bundles),
-    )
-    try:
-        fleet.wait(asked.wait_s)
-    except StoppedError as error:
-        raise RefusedError(f"{error}. Nothing was started") from error
-    return fleet
+    return gathered(asked, _nodes, lambda bundles: request_resources(bundles=bundles))
 
 
 def _nodes() -> list[Node]:

@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from fer_batch.config import Resources
-from fer_batch.errors import StoppedError
-from fer_batch.nodes import Node, choose, describe, request, spread, total_workers
+from fer_batch.errors import RefusedError, StoppedError
+from fer_batch.nodes import Node, choose, describe, request, shortage, spread, total_workers
 from fer_batch.resources import Placement
 
 log = logging.getLogger("fer_batch")
@@ -37,7 +37,7 @@ class Fleet:
         asked: limits of the run as a whole.
         on_gpu: models run on GPUs.
         look: tells the nodes that are there.
-        ask: tells an autoscaler what to make room for; None where there is none.
+        ask: tells the cluster's autoscaler, where it has one, what to make room for; None on this machine alone.
         clock: seconds, monotonic.
 
     Attributes:
@@ -112,7 +112,7 @@ class Fleet:
         )
 
     def wait(self, seconds: float, sleep: Callable[[float], None] = time.sleep) -> None:
-        """Wait until there are nodes to work on.
+        """Wait until there are nodes to work on again.
 
         Raises:
             StoppedError: there are still none after `seconds`.
@@ -121,11 +121,11 @@ class Fleet:
         while not self.ready():
             if self._clock() >= end:
                 raise StoppedError(
-                    f"the cluster has had no node to work on for {seconds:g} s: they were lost, or never came "
-                    "(--wait-for-resources waits longer). The same command goes on"
+                    f"all nodes of the cluster were lost, and none came for {seconds:g} s (--wait-for-resources waits "
+                    "longer). The same command goes on"
                 )
             self.expect(1, again=True)
-            sleep(min(1.0, LOOK_S))
+            sleep(1.0)
             self.refresh(now=True)
 
     def take(self) -> str:
@@ -149,10 +149,34 @@ class Fleet:
         self.refresh(now=True)
 
     def expect(self, units: int, again: bool = False) -> None:
-        """Ask the autoscaler, if there is one, for room for so many units; only where that changes much."""
+        """Ask the autoscaler for room for so many units; only where that changes much."""
         if self._ask is None:
             return
         few, many = sorted((units, self._requested))
         if again or many > 1.2 * few or (many and not few):
             self._requested = units
             self._ask(request(units, self._asked, self.on_gpu) if units else [])
+
+
+def gathered(
+    asked: Resources,
+    look: Callable[[], Sequence[Node]],
+    ask: Ask,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Fleet:
+    """A cluster's nodes, once there are as many as are asked for; until then the autoscaler hears what is missing.
+
+    Raises:
+        RefusedError: they did not come within ``asked.wait_s``; with the sums.
+    """
+    end = clock() + asked.wait_s
+    while (lack := shortage(asked, nodes := look())) is not None:
+        if clock() >= end:
+            raise RefusedError(
+                f"{lack}; waited {asked.wait_s:g} s for more. Ask for less, add nodes, or wait longer with "
+                "--wait-for-resources"
+            )
+        ask(request(asked.cpus or 1, asked, bool(asked.gpus)))
+        sleep(min(1.0, asked.wait_s))
+    return Fleet(asked, asked.gpus != 0 and any(node.gpus for node in nodes), look, ask, clock)

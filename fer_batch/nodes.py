@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from fer_batch.config import Resources
 from fer_batch.errors import RefusedError
-from fer_batch.resources import WORKER_BYTES, Placement, place
+from fer_batch.resources import ACTOR_BYTES, BASE_BYTES, GB, WORKER_BYTES, Placement, place
 
 WORKERS_PER_GPU = 32
 """Workers that one GPU serves: each sends some 30 faces a second, a GPU scores well over a thousand."""
@@ -103,21 +103,21 @@ def request(waiting_units: int, asked: Resources, on_gpu: bool) -> list[dict[str
     return bundles
 
 
-def check_fits(asked: Resources, cpus: float, gpus: float, grows: bool) -> None:
-    """Refuse what the cluster can never give.
-
-    Args:
-        asked: limits of the run as a whole.
-        cpus, gpus: most that the cluster can have.
-        grows: an autoscaler may add nodes; only for the message.
-
-    Raises:
-        RefusedError: with the sums.
-    """
-    has = "can grow to" if grows else "has"
-    for flag, wanted, there in (("--cpus", asked.cpus, cpus), ("--gpus", asked.gpus, gpus)):
-        if wanted is not None and wanted > there:
-            raise RefusedError(f"{flag} {wanted:g} asked, but the cluster {has} {there:g}; ask for at most {there:g}")
+def shortage(asked: Resources, nodes: Sequence[Node]) -> str | None:
+    """What the nodes that are there lack of what is asked, with the sums; None if they will do."""
+    for flag, least, there, unit in (
+        ("--cpus", asked.cpus, sum(node.cpus for node in nodes), "CPUs"),
+        ("--gpus", asked.gpus, sum(node.gpus for node in nodes), "GPUs"),
+    ):
+        if least is not None and least > there:
+            return f"{flag} {least:g} is asked, but the {len(nodes)} nodes of the cluster have {there:g} {unit}"
+    if not spread(nodes, asked, asked.gpus != 0 and any(node.gpus for node in nodes)):
+        cpus = ", ".join(f"{node.cpus:g}" for node in nodes)
+        return (
+            f"none of the {len(nodes)} nodes of the cluster can work: they count {cpus} CPUs, and a worker and a model "
+            f"need one and {(BASE_BYTES + WORKER_BYTES + ACTOR_BYTES) / GB:.1f} GB"
+        )
+    return None
 
 
 def describe(placed: Mapping[str, Placement], asked: Resources) -> str:

@@ -26,8 +26,8 @@ class Raylets:
         environment: what a process needs to join.
     """
 
-    def __init__(self, program: subprocess.Popen[str], environment: dict[str, str]) -> None:
-        self._program = program
+    def __init__(self, program: subprocess.Popen[str], environment: dict[str, str], errors: Path) -> None:
+        self._program, self._errors = program, errors
         self.environment = environment
         self.address, _, self.job_server = self._read().partition(" ")
 
@@ -48,7 +48,7 @@ class Raylets:
     def _read(self) -> str:
         assert self._program.stdout is not None
         line = self._program.stdout.readline().strip()
-        assert line, "the cluster ended"
+        assert line, "the cluster ended: " + self._errors.read_text()[-3000:]
         return line
 
 
@@ -81,7 +81,7 @@ def raylets(*cpus: int, job_server: bool = False) -> Iterator[Raylets]:
             cwd=Path(__file__).parents[2],
         )
         try:
-            yield Raylets(program, environment)
+            yield Raylets(program, environment, Path(folder) / "err")
         finally:
             program.communicate("stop\n", timeout=120)
 
@@ -94,7 +94,8 @@ def _keep(job_server: bool, cpus: list[int]) -> None:
     small: dict[str, Any] = {"object_store_memory": 80 * 1000**2}
     head = {"num_cpus": 0, "include_dashboard": job_server, "dashboard_port": 0, **small}
     cluster = Cluster(initialize_head=True, head_node_args=head)
-    nodes = [cluster.add_node(num_cpus=number, **small) for number in cpus]
+    nodes = [cluster.add_node(wait=False, num_cpus=number, **small) for number in cpus]
+    cluster.wait_for_nodes(timeout=200)
     print(cluster.address, f"http://{cluster.webui_url}" if job_server else "", file=answers, flush=True)
     for line in sys.stdin:
         command, _, number = line.strip().partition(" ")
