@@ -101,9 +101,9 @@ def _start_code_headers(data: bytes) -> Iterator[int]:
 
 
 def read_packets(
-    container: av.container.InputContainer, stream: av.video.stream.VideoStream
+    container: av.container.InputContainer, stream: av.stream.Stream | Sequence[av.stream.Stream]
 ) -> Iterator[av.Packet[Any]]:
-    """The stream's packets in decode order; each is a sign of life to the watchdog.
+    """The packets of a stream, or of several, in decode order; each is a sign of life to the watchdog.
 
     Raises:
         FFmpegError: reading breaks off.

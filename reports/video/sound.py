@@ -15,7 +15,7 @@ import av.audio.stream
 import av.container
 from av.error import FFmpegError
 
-from fer_batch.container import open_video
+from fer_batch.container import open_video, read_packets
 
 COPIED: Final = ("aac", "mp3", "ac3", "eac3", "alac")
 """Codecs that every common player expects in MP4, and whose packets mean the same there: they are not encoded anew."""
@@ -82,7 +82,7 @@ class Sound:
             self._tracks[stream.index] = kind(stream, output, shift)
             self.how.append("copied" if is_copied else "encoded")
         if self._streams:
-            self._packets = self._readable(self._container.demux(self._streams))
+            self._packets = self._readable(read_packets(self._container, self._streams))
             self._next = next(self._packets, None)
 
     def packets(self, until: Fraction | None) -> Iterator[_Packet]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import sys
@@ -189,6 +190,24 @@ def test_pictures_are_shown_as_they_are_meant_to_be(files: Files, case: Case) ->
     made = files(case)
     assert made.truth is not None
     assert_true(look(made.path), made.truth)
+
+
+def test_a_stream_that_appears_only_later_does_no_harm(tmp_path: Path) -> None:
+    """Neither near the beginning nor at the end, where FFmpeg looks when it opens a file."""
+    parts = [
+        build(tmp_path / f"{start}.ts", TIMES, size=SIZE, start=Fraction(start), audio=start == 3).path.read_bytes()
+        for start in (1, 3, 5)
+    ]
+    nothing = (b"\x47\x1f\xff\x10" + bytes(184)) * 40_000  # packets that hold nothing
+    path = tmp_path / "late.ts"
+    path.write_bytes(nothing.join(parts))
+    with av.open(path) as container:
+        assert len(container.streams) == 1
+        with contextlib.suppress(IndexError):  # now and then; see read_packets
+            assert sum(1 for packet in container.demux(video=0) if packet.size) == 90
+    seen = look(path)
+    assert seen.status == ("ok", None)
+    assert seen.numbers == [*range(30)] * 3
 
 
 def test_interlaced_files_are_interlaced(files: Files) -> None:
