@@ -135,8 +135,8 @@ def build(
     lasts = {int((start + t) / tick): int(step / tick) for t, step in zip(times, [*steps, steps[-1]], strict=False)}
     boxes = []
     # An edit list hides what lies before time zero, if the muxer is not told to shift it; bitexact leaves out dates.
-    options = {"fflags": "+bitexact", "avoid_negative_ts": "disabled" if trimmed else "auto"}
-    with av.open(path, "w", options=options | ({"movflags": "+faststart"} if faststart else {})) as container:
+    muxing = {"fflags": "+bitexact", "avoid_negative_ts": "disabled" if trimmed else "auto"}
+    with av.open(path, "w", options=muxing | ({"movflags": "+faststart"} if faststart else {})) as container:
         stream = _video_stream(container, codec, size, rotation, sar, tick, gop, bframes, closed_gop)
         stream.options = {**stream.options, **(options or {})}
         sound = _audio_stream(container) if audio else None

@@ -29,6 +29,9 @@ from fer_batch.config import Sampling
 LIMIT_S = 60.0
 """How long a case may take; one takes some 0.05 s on a quiet machine."""
 
+START_S = 240.0
+"""How long the child may take to start on a busy machine."""
+
 MEMORY = 4 << 30
 """Address space that the child may use: what asks for more, fails there and not on the machine."""
 
@@ -92,7 +95,9 @@ def run(folder: Path, first: int, count: int) -> Iterator[Outcome]:
         reader = threading.Thread(target=_forward, args=(child.stdout, lines), daemon=True)
         reader.start()
         try:
-            while (said := _next(lines)) is not None:
+            limit_s = START_S
+            while (said := _next(lines, limit_s)) is not None:
+                limit_s = LIMIT_S
                 if "status" in said:
                     yield Outcome(**said)
                     first += 1
@@ -115,8 +120,8 @@ def _forward(lines: Any, queue: Queue[str | None]) -> None:
     queue.put(None)
 
 
-def _next(lines: Queue[str | None]) -> dict[str, Any] | None:
-    line = lines.get(timeout=2 * LIMIT_S)  # a child takes a while to start
+def _next(lines: Queue[str | None], limit_s: float) -> dict[str, Any] | None:
+    line = lines.get(timeout=limit_s)
     said: dict[str, Any] | None = None if line is None else json.loads(line)
     return said
 

@@ -69,8 +69,10 @@ def test_a_folder_without_permission_is_named_and_the_rest_is_found(clip: Path) 
     assert "permissions" in seen.row["error"]
 
 
-def test_links_in_circles(clip: Path) -> None:
-    folder = clip.parent
+def test_links_in_circles(tmp_path: Path) -> None:
+    folder = tmp_path / "above" / "folder"
+    folder.mkdir(parents=True)
+    clip = build(folder / "clip.ts", TIMES, size=SIZE).path
     (folder / "self.mp4").symlink_to("self.mp4")
     (folder / "there.mp4").symlink_to("back.mp4")
     (folder / "back.mp4").symlink_to("there.mp4")
@@ -81,7 +83,7 @@ def test_links_in_circles(clip: Path) -> None:
     (folder / "deep").mkdir()
     (folder / "deep" / "up").symlink_to(folder)
     found = {os.fspath(path.relative_to(folder)): look(path).status for path in Discovery([str(folder)])}
-    assert {name: status for name, status in found.items() if not name.startswith("up")} == {
+    assert found == {
         "again.ts": ("ok", None),
         "back.mp4": ("failed", "unreadable"),
         "clip.ts": ("ok", None),

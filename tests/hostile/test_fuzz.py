@@ -67,7 +67,7 @@ def test_some_thousands(whole_clips: Path) -> None:
 
 def test_a_child_that_dies_or_hangs_is_noticed(whole_clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The net is there: without it, the others could not fail."""
-    monkeypatch.setattr("tests.hostile.fuzz.LIMIT_S", 20)
+    monkeypatch.setattr("tests.hostile.fuzz.LIMIT_S", 10)
     monkeypatch.setenv("FER_BATCH_FUZZ_TRAP", "1:abort 2:hang")
     outcomes = list(run(whole_clips, 0, 4))
     assert [outcome.status in {"ok", "partial", "failed"} for outcome in outcomes] == [True, False, False, True]
