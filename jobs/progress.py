@@ -17,7 +17,7 @@ PLAIN_EVERY_S = 10.0
 
 
 class Display:
-    """A context manager; call it with each :class:`fer_batch.engine.Progress`.
+    """A context manager; call it with each :class:`fer_batch.progress.Progress`.
 
     Args:
         console: where to show it (standard error, so that standard output stays for results).
@@ -56,7 +56,11 @@ class Display:
         if self._live:
             total = progress.media_ms if progress.all_found and progress.media_ms else None
             self._bar.update(
-                self._task, description=progress.phase, total=total, completed=progress.done_ms, detail=text
+                self._task,
+                description=progress.phase,
+                total=total,
+                completed=progress.kept_ms + progress.done_ms,
+                detail=text,
             )
         elif not self._quiet:
             due = time.monotonic() - self._said_s >= PLAIN_EVERY_S
@@ -74,6 +78,8 @@ def describe(progress: Progress) -> str:
     parts = [f"{progress.kept + progress.n_videos}/{found} videos"]
     if progress.kept:
         parts.append(f"{progress.kept} kept")
+    if progress.kept_ms:
+        parts.append(f"{clock(progress.kept_ms)} of unfinished ones kept")
     if failed:
         parts.append(f"{failed} failed or partial")
     parts += [f"{progress.n_units} units", f"{progress.n_faces} faces"]
@@ -82,5 +88,5 @@ def describe(progress: Progress) -> str:
         speed = progress.done_ms / 1000 / progress.elapsed_s
         parts.append(f"{speed:.1f}x real time")
         if progress.all_found and speed > 0 and progress.phase == "running":
-            parts.append(f"{clock(int((progress.media_ms - progress.done_ms) / speed))} left")
+            parts.append(f"{clock(int((progress.media_ms - progress.kept_ms - progress.done_ms) / speed))} left")
     return ", ".join(parts)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -27,6 +28,13 @@ HALF = Progress(
 def test_one_line_says_videos_failures_speed_and_time_left() -> None:
     assert describe(HALF) == (
         "4/10 videos, 1 kept, 1 failed or partial, 2 units, 200 faces, 12 frames/s, 6.0x real time, 0:10 left"
+    )
+
+
+def test_what_an_earlier_start_committed_of_a_video_is_told_and_not_waited_for() -> None:
+    resumed = replace(HALF, kept_ms=30_000, counts=Counts(ok=4))
+    assert describe(resumed) == (
+        "4/10 videos, 1 kept, 0:30 of unfinished ones kept, 2 units, 200 faces, 12 frames/s, 6.0x real time, 0:05 left"
     )
 
 
