@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import os
 import shutil
 from collections.abc import Callable
 from fractions import Fraction
@@ -28,6 +27,7 @@ from fer_batch.progress import Progress
 from fer_batch.schema import FACES, FRAMES, PROBABILITIES, VIDEOS
 from fer_batch.worker import UnitDone, do_unit
 from tests.clips import Clip, Clips, Damaged
+from tests.same import assert_same_tables
 from tests.tiny import write_tiny_bundle
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
@@ -74,17 +74,6 @@ def folder(clips: Clips, tmp_path: Path) -> Path:
 def status_of(run: Run) -> dict[str, tuple[str, str | None]]:
     rows = run.videos().to_pylist()
     return {Path(row["path"]).name: (row["status"], row["error_code"]) for row in rows}
-
-
-def assert_same_tables(one: Run, other: Run) -> None:
-    """Same frames, boxes and tracks; scores to 1e-5."""
-    assert one.frames().select(FRAMES.names[:5]).equals(other.frames().select(FRAMES.names[:5]))
-    ours, theirs = one.faces(), other.faces()
-    exact = [name for name in FACES.names if name not in (*PROBABILITIES, "emotion", "confidence", "valence",
-                                                          "expressiveness")]  # fmt: skip
-    assert ours.select(exact).equals(theirs.select(exact))
-    for name in (*PROBABILITIES, "confidence", "valence", "expressiveness"):
-        np.testing.assert_allclose(ours[name].to_numpy(), theirs[name].to_numpy(), atol=1e-5)
 
 
 def test_a_folder_of_uneven_quality(run_it: RunIt, folder: Path) -> None:
@@ -249,26 +238,6 @@ def replace_unit_task(monkeypatch: pytest.MonkeyPatch, act: Callable[[Unit, RunC
         return do_unit(unit, context, engine.ActorScores(actors, first))
 
     monkeypatch.setattr(engine, "_unit_task", task)
-
-
-def test_a_video_that_kills_its_worker_fails_and_the_others_do_not(
-    run_it: RunIt, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def die(unit: Unit, context: RunContext, actors: list[Any]) -> None:
-        if any(segment.video.path.name == "two.mp4" for segment in unit.segments):
-            os.kill(os.getpid(), 9)
-
-    monkeypatch.setattr("fer_batch.schedule.MIN_UNIT_COST_S", 100)
-    monkeypatch.setattr("fer_batch.schedule.UNIT_COST_S", 100)  # all in one unit
-    replace_unit_task(monkeypatch, die)
-    run = run_it(folder)
-    found = status_of(run)
-    assert found["two.mp4"] == ("failed", "worker_died")
-    assert [name for name, (_, code) in found.items() if code == "worker_died"] == ["two.mp4"]
-    assert found["one.mp4"] == ("ok", None)
-    assert len(found) == 12
-    monkeypatch.undo()
-    assert status_of(run_it(folder, retry_failed=True))["two.mp4"] == ("ok", None)
 
 
 def test_a_video_that_hangs_its_decoder_fails_and_the_others_do_not(

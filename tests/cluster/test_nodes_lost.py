@@ -17,7 +17,7 @@ from fer_batch import Resources, Run, RunConfig, Sampling
 from fer_batch.bundle import ModelBundle
 from tests.clips import Clips
 from tests.cluster.raylets import Raylets, raylets
-from tests.test_engine import assert_same_tables
+from tests.same import assert_same_tables
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
