@@ -12,10 +12,11 @@ import numpy as np
 
 from fer_batch.errors import RefusedError
 from reports.groups.cells import cube, make_cells
-from reports.groups.compare import Factor, differences, make_factor, means, nanmean
+from reports.groups.compare import differences, make_factor, means, nanmean
 from reports.groups.estimate import draw
 from reports.groups.samples import Samples
 from reports.groups.settings import Settings
+from reports.groups.small import shown_groups
 from reports.groups.spreadsheet import read_sheet
 from reports.groups.trials import COLUMNS, Trial
 
@@ -26,14 +27,12 @@ class Breakdown:
 
     Attributes:
         attribute: the table's column.
-        factor: its groups; None where no group has enough people.
         without: people of whom it is not stated.
-        small: groups that are too small to be shown.
+        small: groups that are not shown, because they, or what a total would give away with them, are too small.
         means, differences: rows as in :data:`reports.groups.SCHEMAS`.
     """
 
     attribute: str
-    factor: Factor | None
     without: int
     small: tuple[str, ...]
     means: list[dict[str, Any]]
@@ -67,31 +66,42 @@ def read_attributes(table: Path, trials: Sequence[Trial], names: Sequence[str]) 
 
 
 def breakdown(
-    name: str, values: Mapping[str, str], trials: Sequence[Trial], samples: Mapping[int, Samples], settings: Settings
+    name: str,
+    values: Mapping[str, str],
+    people: Sequence[str],
+    trials: Sequence[Trial],
+    samples: Mapping[int, Samples],
+    settings: Settings,
 ) -> Breakdown:
     """Compare people by an attribute, each person's mean over the stimuli.
+
+    The page beside it has means over all `people`: a group that could be worked out from those and from the other
+    groups is not shown either (:func:`reports.groups.small.shown_groups`), who states nothing being one.
 
     Args:
         name: the attribute.
         values: each participant's, from :func:`read_attributes`.
+        people: participants of the study who are analysed.
         trials, samples, settings: of the study.
     """
-    people = {trial.participant for trial in trials if trial.excluded is None}
-    known = [replace(trial, condition=values.get(trial.participant)) for trial in trials if trial.participant in values
-             or trial.stimulus == settings.baseline]  # fmt: skip
-    without = len(people - set(values))
-    if len({values[who] for who in people if who in values}) < 2:
-        return Breakdown(name, None, without, (), [], [])
-    try:
-        cells = make_cells(known, samples, settings)
-    except RefusedError:
-        return Breakdown(name, None, without, (), [], [])  # of those who state it nobody can be analysed
+    levels = tuple(dict.fromkeys(values[one.participant] for one in trials if one.participant in values))
+    groups = (*levels, None)
+    present = np.array([[values.get(who) == group for group in groups] for who in people])
+    shown = shown_groups(present, settings.min_group)[: len(levels)]
+    kept = {level for level, is_shown in zip(levels, shown, strict=True) if is_shown}
+    small = tuple(level for level, count in zip(levels, present.sum(axis=0), strict=False) if count and level not in
+                  kept)  # fmt: skip
+    without = int(present[:, -1].sum())
+    if not kept:
+        return Breakdown(name, without, small, [], [])
+    mine = [
+        replace(one, condition=values[one.participant])
+        for one in trials
+        if one.participant in people and values.get(one.participant) in kept
+    ]
+    cells = make_cells(mine, samples, settings)
     of_person, coverage = cube(cells)
     factor = make_factor(name, cells.conditions, nanmean(of_person, 1), nanmean(coverage, 1), settings.min_group)
-    if not factor.shown.any():
-        return Breakdown(name, None, without, cells.conditions, [], [])
     strata = np.isfinite(of_person[..., 0]).any(axis=1).argmax(axis=1)
     drawn = draw(list(strata), settings.resamples, settings.seed)
-    small = (*cells.small_conditions, *(level for level, is_shown in zip(factor.levels, factor.shown, strict=True)
-                                        if not is_shown))  # fmt: skip
-    return Breakdown(name, factor, without, small, means(factor, drawn, settings), differences(factor, drawn, settings))
+    return Breakdown(name, without, small, means(factor, drawn, settings), differences(factor, drawn, settings))

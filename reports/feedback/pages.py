@@ -55,7 +55,7 @@ def build_feedback(
     check_size(info, found.study.settings.min_group)
     videos = {} if stimuli is None else find_stimuli(stimuli, found.study.cells.stimuli)
     folder = Path(out) if out is not None else Path(run.report_dir)
-    environment = prepare(folder, [FOLDER], ["groups.js"], single_file=single_file)
+    environment = prepare(folder, [FOLDER], [], single_file=single_file)
     study = found.study
     ranking = study.tables["ranking"].filter(pc.field("factor") == "stimulus").to_pylist()
     chances = [row for row in ranking if row["probability"] is not None]

@@ -95,7 +95,7 @@ def survey(
     found = [shares(plain, s, measure, above, asked.min_group) for s in range(len(plain.stimuli))]
     shown = tuple(one for one in found if one is not None)
     said = read_attributes(table, participants.trials, attributes)
-    downs = tuple(breakdown(name, said[name], participants.trials, samples, asked) for name in attributes)
+    downs = tuple(breakdown(name, said[name], cells.people, participants.trials, samples, asked) for name in attributes)
     rows: dict[str, list[dict[str, Any]]] = {
         "shares": [row for one in shown for row in _rows(one)],
         "means_by_attribute": [row for one in downs for row in one.means],

@@ -10,7 +10,7 @@ import numpy as np
 
 from fer_batch.page import INK
 from reports.figures.axes import Figure, grid, layout
-from reports.groups.figures import COLOURS, LABELS
+from reports.groups.figures import COLOURS, Titles
 from reports.sessions.change import Sessions
 from reports.sessions.visits import MEASURES, Visit
 
@@ -18,13 +18,16 @@ PALE = "rgba(34,136,204,0.22)"
 """The first of COLOURS, for bands."""
 
 
-def one_person(visits: Sequence[Visit], unit: str, line: dict[str, tuple[float, float] | None]) -> Figure:
+def one_person(
+    visits: Sequence[Visit], unit: str, line: dict[str, tuple[float, float] | None], titles: Titles
+) -> Figure:
     """A participant's sessions with their intervals, and the line through them.
 
     Args:
         visits: the participant's, in order.
         unit: of the axis, ``week`` or ``session``.
         line: by measure the value at the first and the last session of the line through them; None without one.
+        titles: of the axis, by measure.
     """
     at = [visit.at for visit in visits]
     drawn = {}
@@ -44,10 +47,10 @@ def one_person(visits: Sequence[Visit], unit: str, line: dict[str, tuple[float, 
         {"type": "scatter", "mode": "lines+markers", "name": "session", "line": {"width": 1.6, "color": COLOURS[0]},
          "marker": {"size": 8, "color": COLOURS[0]}, "hovertemplate": "%{text}<extra></extra>"},
     ]  # fmt: skip
-    return _figure(base, drawn, unit)
+    return _figure(base, drawn, unit, titles)
 
 
-def everybody(found: Sessions) -> Figure:
+def everybody(found: Sessions, titles: Titles) -> Figure:
     """Each participant's sessions as a thin line, and over them the mean over people with its band."""
     people = found.people
     course = found.tables["course"].to_pylist()
@@ -80,10 +83,10 @@ def everybody(found: Sessions) -> Figure:
          "line": {"width": 2.4, "color": INK}, "marker": {"size": 7, "color": INK},
          "hovertemplate": "%{text}<extra></extra>"},
     ]  # fmt: skip
-    return _figure(base, drawn, "number")
+    return _figure(base, drawn, "number", titles)
 
 
-def _figure(base: list[dict[str, Any]], drawn: dict[str, list[dict[str, Any]]], unit: str) -> Figure:
+def _figure(base: list[dict[str, Any]], drawn: dict[str, list[dict[str, Any]]], unit: str, titles: Titles) -> Figure:
     first = MEASURES[0]
     title = {"week": "Weeks since the first session", "session": "Session", "number": "The person's session, counted"}
     # Whole numbers are sessions: no ticks between them.
@@ -95,10 +98,10 @@ def _figure(base: list[dict[str, Any]], drawn: dict[str, list[dict[str, Any]]], 
             hovermode="closest",
             margin={"l": 58, "r": 14, "t": 14, "b": 46},
             xaxis={**grid(), "title": {"text": title[unit]}, "showgrid": False, **ticks},
-            yaxis={**grid(), "title": {"text": LABELS[first]}, "autorange": True, "nticks": 6},
+            yaxis={**grid(), "title": {"text": titles[first]}, "autorange": True, "nticks": 6},
         ),
         "frames": [
-            {"name": name, "traces": [*range(len(parts))], "data": parts, "layout": {"yaxis.title.text": LABELS[name]}}
+            {"name": name, "traces": [*range(len(parts))], "data": parts, "layout": {"yaxis.title.text": titles[name]}}
             for name, parts in drawn.items()
         ],
     }

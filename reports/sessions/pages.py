@@ -14,7 +14,7 @@ from fer_batch.store import Run
 from reports import wording
 from reports.assets import prepare, write_page
 from reports.groups.estimate import LEAST_PEOPLE
-from reports.groups.figures import LABELS
+from reports.groups.figures import LABELS, titles
 from reports.load import RunTables
 from reports.sessions import figures
 from reports.sessions.change import LEAST_SESSIONS, Sessions
@@ -82,7 +82,7 @@ def _person(found: Sessions, who: str) -> dict[str, Any]:
         "visits": visits,
         "numbers": {(row["session"], row["measure"]): row for row in rows if row["participant"] == who},
         "slopes": slopes,
-        "figure": page.embedded(figures.one_person(visits, found.unit, lines)),
+        "figure": page.embedded(figures.one_person(visits, found.unit, lines, titles(found.settings))),
         "without": [(one, reasons[one.row]) for one in found.participants.trials if one.participant == who and
                     one.row in reasons],
     }  # fmt: skip
@@ -103,7 +103,7 @@ def _overview(found: Sessions) -> dict[str, Any]:
         "slopes": {(row["participant"], row["measure"]): row for row in found.tables["slopes"].to_pylist()},
         "kinds": changes,
         "course": [row for row in found.tables["course"].to_pylist() if row["measure"] in SHOWN],
-        "figure": page.embedded(figures.everybody(found)),
+        "figure": page.embedded(figures.everybody(found, titles(found.settings))),
         "reasons": Counter(found.left_out.values()).most_common(),
         "excluded": sum(trial.excluded is not None for trial in found.participants.trials),
     }  # fmt: skip

@@ -111,7 +111,7 @@ def make_visits(
         away = baselines.get(who, np.zeros(len(VALUES)))
         mean = mean_of(mine, away, settings.positive_above)
         calm = mean_of(neutral[who], np.zeros(len(VALUES)), settings.positive_above) if neutral[who] else None
-        low, high = _interval(mean, calm)
+        low, high = _interval(mean, calm, settings)
         found.append(
             Visit(*who, at[who], len(rows), int(sum(one.seen.sum() for one in mine)), sum(one.seen_ms for one in mine),
                   sum(one.sampled_ms for one in mine), mean, low, high, calm)
@@ -195,8 +195,11 @@ def mean_of(parts: Sequence[Samples], away: Floats, positive_above: float) -> Me
     return Mean(mean, errors, count)
 
 
-def _interval(mean: Mean, calm: Mean | None) -> tuple[Floats, Floats]:
-    """Student's t over blocks; with a baseline Welch's sum of both errors (Welch 1947), but for time positive."""
+def _interval(mean: Mean, calm: Mean | None, settings: Settings) -> tuple[Floats, Floats]:
+    """Student's t over blocks; with a baseline Welch's sum of both errors (Welch 1947), but for time positive.
+
+    There is none where all blocks are alike: that says more of how few they are than of the mean.
+    """
     from scipy import stats
 
     variance, freedom = mean.errors**2, np.full(len(MEASURES), mean.blocks - 1.0)
@@ -208,5 +211,6 @@ def _interval(mean: Mean, calm: Mean | None) -> tuple[Floats, Floats]:
         is_share = np.array([name == "time_positive" for name in MEASURES])
         variance = np.where(is_share, own, own + away)
         freedom = np.where(is_share, freedom, both)
-    reach = stats.t.ppf(0.975, np.maximum(freedom, 1)) * np.sqrt(variance)
-    return mean.values - reach, mean.values + reach
+    reach = np.where(variance > 1e-18, stats.t.ppf(0.975, np.maximum(freedom, 1)) * np.sqrt(variance), np.nan)
+    lowest, highest = np.array([settings.bounds(name) for name in MEASURES]).T
+    return np.maximum(mean.values - reach, lowest), np.minimum(mean.values + reach, highest)
