@@ -125,6 +125,7 @@ def cluster(address: str | None, placement: Placement | None) -> Iterator[None]:
             ray.shutdown()
         return
     with scratch_folder() as folder, overflow_folder() as overflow:
+        ray._private.services.start_api_server = _no_dashboard
         try:
             ray.init(
                 address="local",
@@ -143,6 +144,16 @@ def cluster(address: str | None, placement: Placement | None) -> Iterator[None]:
             raise StoppedError(f"Ray did not start or broke down: {error}. See run.log in the run's folder") from error
         finally:
             ray.shutdown()
+
+
+def _no_dashboard(*_args: Any, **_options: Any) -> tuple[str, None]:
+    """Stands in for what starts Ray's dashboard; returns its address, none, and its process, none.
+
+    Ray starts that process even where no dashboard is asked for, and it asks the metadata services of three clouds
+    whether it is with them (169.254.169.254 and, by the name server, metadata.google.internal), even where use is not
+    to be reported.
+    """
+    return "", None
 
 
 def _check_reachable(address: str) -> None:

@@ -18,7 +18,7 @@ from fer_batch.lease import process_start
 
 log = logging.getLogger("fer_batch")
 
-MAX_PATH = 30
+MAX_PATH = 28
 """Longest path of a temporary folder that leaves room for Ray's socket names: Linux allows 107 bytes in all."""
 
 PREFIX = "fer-"
@@ -45,7 +45,9 @@ def scratch_folder() -> Iterator[Path]:
     """
     usual = tempfile.gettempdir()
     parent = usual if len(usual) <= MAX_PATH else "/tmp"  # noqa: S108 - mkdtemp makes the folder itself private
-    with _private_folder(Path(parent)) as folder:
+    with _private_folder(Path(parent)) as private:
+        folder = private / "r"  # Ray opens its own folder to everybody
+        folder.mkdir()
         try:
             yield folder
         finally:
@@ -69,7 +71,9 @@ def overflow_folder() -> Iterator[Path | None]:
     if not SHARED_MEMORY.is_dir():
         yield None
         return
-    with _private_folder(SHARED_MEMORY) as folder:
+    with _private_folder(SHARED_MEMORY) as private:
+        folder = private / "r"
+        folder.mkdir()
         yield folder
 
 
