@@ -16,6 +16,9 @@ Family = Literal["resnet", "vgg"]
 STAGES: Final = 4
 """Number of stages in every network: conv2 to conv5 of a ResNet, conv1 to conv4 of a VGG."""
 
+MAX_DEPTH: Final = 200
+"""Most blocks in a stage: what a description from elsewhere may make this program count out."""
+
 LOGITS: Final = "logits"
 """Name of the output layer: a Dense of ``len(EMOTIONS)`` units without activation."""
 
@@ -49,8 +52,8 @@ class Architecture:
     def __post_init__(self) -> None:
         if self.family not in get_args(Family):
             raise ValueError(f"family must be one of {', '.join(get_args(Family))}, not {self.family!r}")
-        if len(self.depths) != STAGES or not all(isinstance(n, int) and n >= 1 for n in self.depths):
-            raise ValueError(f"depths must be four counts of at least one block, not {self.depths!r}")
+        if len(self.depths) != STAGES or not all(isinstance(n, int) and 1 <= n <= MAX_DEPTH for n in self.depths):
+            raise ValueError(f"depths must be four counts of at least one block, at most {MAX_DEPTH}: {self.depths!r}")
         if self.stem not in ("imagenet", "small"):
             raise ValueError(f"stem must be 'imagenet' or 'small', not {self.stem!r}")
         if self.width < 1 or self.head_units < 0 or not 0 <= self.dropout < 1:

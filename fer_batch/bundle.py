@@ -1,16 +1,12 @@
-"""A model with all that is needed to use it rightly: a folder that is checked whole before anything trusts it.
+"""A model with all that is needed to use it rightly: found, loaded and written.
 
-The folder holds ``model.json`` (what the model is, how pictures must reach it, what it scored, and the sha256 of every
-other file), ``weights.safetensors`` (plain float16 tensors: no pickle, no stored code) and ``README.md``, the model
-card; and, where the model was quantised, ``model.int8.tflite``. Nothing here imports TensorFlow, so that a driver can
-check a model in a fraction of a second.
+What its folder holds, and how that is checked, is in :mod:`fer_batch.bundle_folder`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -20,24 +16,12 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from fer_batch.architecture import Architecture, weight_shapes
+from fer_batch.architecture import Architecture
+from fer_batch.bundle_folder import CARD, DESCRIPTION, FORMAT, INT8, MODELS, WEIGHTS, BundleFolder, Int8Part
 from fer_batch.errors import BundleError
-from fer_batch.schema import EMOTIONS, LANDMARKS
-
-FORMAT: Final = 1
-"""Version of the folder's layout, raised when an older reader would misread it."""
-
-DESCRIPTION: Final = "model.json"
-WEIGHTS: Final = "weights.safetensors"
-CARD: Final = "README.md"
-INT8: Final = "model.int8.tflite"
-
-MODELS: Final = Path(__file__).parent / "models"
-"""The models that ship with the package, a folder each."""
+from fer_batch.schema import EMOTIONS
 
 DEFAULT_BUNDLE: Final = MODELS / "compact"
 """The one that is used when none is named: the most accurate of them on FER2013's PublicTest."""
@@ -57,21 +41,6 @@ def shipped() -> list[str]:
     """Names of the models that ship with the package, the default one first."""
     names = sorted(path.name for path in MODELS.iterdir() if (path / DESCRIPTION).is_file())
     return sorted(names, key=lambda name: name != DEFAULT_BUNDLE.name)
-
-
-@dataclass(frozen=True)
-class Int8Part:
-    """What a bundle says of its int8 model.
-
-    Attributes:
-        temperature: divides its logits before the softmax.
-        figures: what it scored, as the bundle's own figures are of float32, and how the two differ.
-        calibration: the faces from which the ranges of its activations were learnt.
-    """
-
-    temperature: float
-    figures: dict[str, Any]
-    calibration: dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +97,7 @@ class ModelBundle:
             BundleError: something is missing, damaged or of a kind that this version cannot use; the message names
                 the file and says what to do.
         """
-        reader = _Reader(locate(model))
+        reader = BundleFolder(locate(model))
         return cls(**reader.read())
 
     def weights(self) -> dict[str, npt.NDArray[np.float32]]:
@@ -137,7 +106,7 @@ class ModelBundle:
         Raises:
             BundleError: the file changed since the bundle was loaded.
         """
-        reader = _Reader(self.path)
+        reader = BundleFolder(self.path)
         tensors = reader.tensors(self._read_again(reader, WEIGHTS), Architecture.from_options(self.architecture))
         return {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
 
@@ -147,7 +116,7 @@ class ModelBundle:
         Raises:
             BundleError: there is none, or the file changed since the bundle was loaded.
         """
-        reader = _Reader(self.path)
+        reader = BundleFolder(self.path)
         if self.int8 is None:
             raise reader.error(DESCRIPTION, "names no int8 model", "make one: fer-batch export-model --add-int8")
         return self._read_again(reader, INT8)
@@ -160,7 +129,7 @@ class ModelBundle:
         """What divides the logits in a precision."""
         return self.int8.temperature if precision == "int8" and self.int8 is not None else self.temperature
 
-    def _read_again(self, reader: _Reader, name: str) -> bytes:
+    def _read_again(self, reader: BundleFolder, name: str) -> bytes:
         described = reader.description()
         if reader.sha256 != self.sha256:
             raise reader.error(DESCRIPTION, "was replaced since the bundle was loaded", "start again")
@@ -284,153 +253,3 @@ def _put_in_place(fresh: Path, path: Path) -> None:
         old.rename(path)
         raise
     shutil.rmtree(old)
-
-
-class _Reader:
-    """Reads a bundle's parts, each checked, with errors that all name the file and the remedy."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.sha256 = ""
-
-    def error(self, file: str, what: str, remedy: str | None = None) -> BundleError:
-        if remedy is None:
-            ours = self.path.resolve().is_relative_to(MODELS.resolve())
-            remedy = "install fer-batch again" if ours else "copy the bundle again or train a new one (fer-batch train)"
-        return BundleError(f"model bundle {self.path}: {file} {what}; {remedy}")
-
-    def read(self) -> dict[str, Any]:
-        """All fields of a :class:`ModelBundle`."""
-        described = self.description()
-        card = self.file(described, CARD)
-        architecture = self.architecture(described)
-        self.tensors(self.file(described, WEIGHTS), architecture)
-        entry = self._entry(described, "input", dict)
-        size, channels = self._entry(entry, "size", int), self._entry(entry, "channels", int)
-        if not 16 <= size <= 1024 or channels not in (1, 3):
-            raise self.error(
-                DESCRIPTION, f"asks for crops of {size} px and {channels} channels, not 16 to 1024 and 1 or 3"
-            )
-        labels = self._entry(described, "labels", list)
-        if tuple(labels) != EMOTIONS:
-            raise self.error(
-                DESCRIPTION,
-                f"lists the labels {labels!r}, this version's order is {list(EMOTIONS)!r}",
-                "use a model made for these labels",
-            )
-        return {
-            "path": self.path,
-            "name": self._entry(described, "name", str),
-            "architecture": architecture.options(),
-            "labels": tuple(labels),
-            "labelling": self._entry(described, "labelling", str),
-            "input_size": size,
-            "channels": channels,
-            "mean": self._number(entry, "mean"),
-            "scale": self._number(entry, "scale", positive=True),
-            "template": self.template(described),
-            "temperature": self._number(described, "temperature", positive=True),
-            "sha256": self.sha256,
-            "figures": self._entry(described, "figures", dict),
-            "training": self._entry(described, "training", dict),
-            "provenance": self._entry(described, "provenance", dict),
-            "card": card.decode("utf-8", errors="replace"),
-            "int8": self.int8(described),
-        }
-
-    def description(self) -> dict[str, Any]:
-        """``model.json``, whose own hash becomes the bundle's."""
-        if not self.path.is_dir():
-            raise self.error("the folder", "does not exist")
-        data = self._bytes(DESCRIPTION)
-        try:
-            described = json.loads(data)
-        except ValueError as error:
-            raise self.error(DESCRIPTION, f"is not JSON ({error})") from error
-        if not isinstance(described, dict) or described.get("format") != FORMAT:
-            found = described.get("format") if isinstance(described, dict) else None
-            remedy = "use a bundle and a fer-batch of the same age"
-            raise self.error(DESCRIPTION, f"has format {found!r}, this version reads {FORMAT}", remedy)
-        self.sha256 = hashlib.sha256(data).hexdigest()
-        return described
-
-    def file(self, described: Mapping[str, Any], name: str) -> bytes:
-        """A file's content, compared with the hash that ``model.json`` gives."""
-        entry = self._entry(described, "files", dict).get(name)
-        if not isinstance(entry, dict) or not isinstance(entry.get("sha256"), str):
-            raise self.error(DESCRIPTION, f"gives no sha256 for {name}")
-        data = self._bytes(name)
-        if hashlib.sha256(data).hexdigest() != entry["sha256"]:
-            size = f", {len(data)} bytes instead of {entry['bytes']}" if entry.get("bytes") != len(data) else ""
-            raise self.error(name, f"is damaged or was changed (sha256 differs from model.json's{size})")
-        return data
-
-    def architecture(self, described: Mapping[str, Any]) -> Architecture:
-        """The network's options, known ones only."""
-        try:
-            return Architecture.from_options(self._entry(described, "architecture", dict))
-        except (ValueError, TypeError) as error:
-            raise self.error(DESCRIPTION, f"describes no known architecture: {error}") from error
-
-    def tensors(self, data: bytes, architecture: Architecture) -> dict[str, npt.NDArray[np.float16]]:
-        """The weights, exactly those that the architecture has."""
-        try:
-            tensors = load_tensors(data)
-        except SafetensorError as error:
-            raise self.error(WEIGHTS, f"is not a safetensors file ({error})") from error
-        expected = weight_shapes(architecture)
-        for name in sorted(set(expected) ^ set(tensors)):
-            what = "lacks" if name in expected else "has the unknown"
-            raise self.error(WEIGHTS, f"{what} tensor {name!r}, so it does not fit the architecture in {DESCRIPTION}")
-        for name, tensor in tensors.items():
-            if tensor.dtype != np.float16 or tensor.shape != expected[name]:
-                what = f"has tensor {name!r} as {tensor.dtype} {tensor.shape} instead of float16 {expected[name]}"
-                raise self.error(WEIGHTS, what)
-        return tensors
-
-    def int8(self, described: Mapping[str, Any]) -> Int8Part | None:
-        """What is said of the int8 model, whose file must then be whole."""
-        if "int8" not in described:
-            return None
-        entry = self._entry(described, "int8", dict)
-        self.file(described, INT8)
-        return Int8Part(
-            temperature=self._number(entry, "temperature", positive=True),
-            figures=self._entry(entry, "figures", dict),
-            calibration=self._entry(entry, "calibration", dict),
-        )
-
-    def template(self, described: Mapping[str, Any]) -> npt.NDArray[np.float32]:
-        """The crop template as a read-only array."""
-        try:
-            template = np.array(self._entry(described, "template", list), dtype=np.float32)
-        except (ValueError, TypeError) as error:
-            raise self.error(DESCRIPTION, f"has a template that is no table of numbers ({error})") from error
-        shape = (len(LANDMARKS), 2)
-        if template.shape != shape or not ((template > 0) & (template < 1)).all():
-            raise self.error(
-                DESCRIPTION, f"has a template of shape {template.shape}; it must be {shape} within 0 and 1"
-            )
-        template.setflags(write=False)
-        return template
-
-    def _bytes(self, name: str) -> bytes:
-        try:
-            return (self.path / name).read_bytes()
-        except OSError as error:
-            raise self.error(name, f"cannot be read ({error.strerror or error})") from error
-
-    def _entry(self, described: Mapping[str, Any], key: str, kind: type) -> Any:
-        value = described.get(key)
-        if not isinstance(value, kind):
-            found = "is missing" if value is None else f"is {type(value).__name__}"
-            raise self.error(DESCRIPTION, f"is incomplete: {key!r} {found} and must be {kind.__name__}")
-        return value
-
-    def _number(self, described: Mapping[str, Any], key: str, *, positive: bool = False) -> float:
-        value = described.get(key)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise self.error(DESCRIPTION, f"has {key} {value!r}, which must be a finite number")
-        if positive and value <= 0:
-            raise self.error(DESCRIPTION, f"has {key} {value!r}, which must be above zero")
-        return float(value)

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fer_batch.bundle import DEFAULT_BUNDLE, DESCRIPTION
+from fer_batch.bundle import DEFAULT_BUNDLE
+from fer_batch.bundle_folder import DESCRIPTION
 from fer_batch.errors import RefusedError
 from fer_batch.lease import Lease
 from fer_batch.schema import FACES, FRAMES, PROBABILITIES

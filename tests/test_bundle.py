@@ -15,7 +15,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from fer_batch.architecture import Architecture, weight_shapes
-from fer_batch.bundle import CARD, DESCRIPTION, WEIGHTS, ModelBundle, shipped, write_bundle
+from fer_batch.bundle import ModelBundle, shipped, write_bundle
+from fer_batch.bundle_folder import CARD, DESCRIPTION, WEIGHTS
 from fer_batch.errors import BundleError
 from fer_batch.schema import EMOTIONS
 from tests.tiny import ARCHITECTURE, TEMPLATE, write_tiny_bundle

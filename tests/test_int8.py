@@ -21,7 +21,8 @@ from typer.testing import CliRunner
 
 import fer_batch
 from fer_batch.actor import EmotionActor
-from fer_batch.bundle import DESCRIPTION, INT8, WEIGHTS, ModelBundle, rewrite_bundle
+from fer_batch.bundle import ModelBundle, rewrite_bundle
+from fer_batch.bundle_folder import DESCRIPTION, INT8, WEIGHTS
 from fer_batch.config import Resources, RunConfig
 from fer_batch.errors import BundleError, RefusedError
 from fer_batch.precision import choose, too_much

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_batch.architecture import Architecture
-from fer_batch.bundle import Int8Part, ModelBundle, rewrite_bundle, write_bundle
+from fer_batch.bundle import ModelBundle, rewrite_bundle, write_bundle
+from fer_batch.bundle_folder import Int8Part
 from training.data.faces import FaceSet
 from training.evaluation.agreement import agreement
 from training.evaluation.evaluate import Evaluation, predict

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_batch.bundle import Int8Part, ModelBundle, rewrite_bundle
+from fer_batch.bundle import ModelBundle, rewrite_bundle
+from fer_batch.bundle_folder import Int8Part
 from training.data.faces import FaceSet
 from training.evaluation.evaluate import Evaluation, predict
 from training.evaluation.metrics import fit_temperature, softmax
