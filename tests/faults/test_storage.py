@@ -350,7 +350,7 @@ def test_no_room_for_temporary_files_is_told(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_second_driver_is_refused_by_the_name_of_the_first(go: Go) -> None:
-    said = []
+    said: list[str] = []
 
     def second(progress: Progress) -> None:
         if progress.n_units == 1 and not said:
