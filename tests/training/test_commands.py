@@ -51,7 +51,7 @@ def test_train_then_evaluate(tmp_path: Path) -> None:
     votes = write_votes(tmp_path / "fer2013new.csv", ["Training"] * 64 + ["PublicTest"] * 21)
     out, checkpoints = tmp_path / "model", tmp_path / "checkpoints"
     small = ["--depths", "1,1,1,1", "--width", 4, "--input-size", 32, "--batch", 16, "--precision", "float32"]
-    common = ["--ferplus", votes, "--checkpoints", checkpoints, "--epochs", 1, "--name", "little", *small]
+    common = ["--ferplus", votes, "--checkpoints", checkpoints, "--epochs", 1, "--name", "little", "--no-int8", *small]
     invoke("train", data, "--out", out, *common)
     bundle = ModelBundle.load(out)
     assert bundle.name == "little"
@@ -141,7 +141,7 @@ def test_the_compact_preset_learns_from_a_teacher(tmp_path: Path) -> None:
     invoke(
         "train", data, "--out", out, "--preset", "compact", "--teacher", teacher.path, "--epochs", 2, "--width", 4,
         "--batch", 16, "--mixup", 0.2, "--erase", 0.5, "--class-weight", 0.5, "--se", "--precision", "float32",
-        "--checkpoints", tmp_path / "c",
+        "--no-int8", "--checkpoints", tmp_path / "c",
     )  # fmt: skip
     bundle = ModelBundle.load(out)
     assert bundle.name == "compact-fer2013"
@@ -164,7 +164,7 @@ def test_the_transfer_preset_from_a_file_of_weights(tmp_path: Path, monkeypatch:
     out = tmp_path / "model"
     invoke(
         "train", data, "--out", out, "--preset", "transfer", "--epochs", 2, "--input-size", 32, "--batch", 16,
-        "--precision", "float32", "--checkpoints", tmp_path / "c",
+        "--precision", "float32", "--no-int8", "--checkpoints", tmp_path / "c",
     )  # fmt: skip
     bundle = ModelBundle.load(out)
     assert bundle.training["recipe"]["weights"] == "imagenet"

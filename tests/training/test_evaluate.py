@@ -88,7 +88,7 @@ def test_all_at_once_as_json(data: tuple[Path, Path], tiny: ModelBundle, tmp_pat
     csv, votes = data
     page = tmp_path / "pages" / "evaluation.html"
     told = json.loads(
-        invoke("--data", csv, "--model", tiny.path, "--ferplus", votes, "--precision", "int8", "--tta", "flip",
+        invoke("--data", csv, "--model", tiny.path, "--ferplus", votes, "--tta", "flip",
                "--page", page, "--json")
     )  # fmt: skip
     assert (told["n"], told["tta"], told["split"], told["labelling"]) == (35, "flip", "PublicTest", "FER2013")
@@ -97,14 +97,6 @@ def test_all_at_once_as_json(data: tuple[Path, Path], tiny: ModelBundle, tmp_pat
     # Row i of the votes, Training's rows counted, is for column i of ten, of which three are none of ours.
     assert told["ferplus"]["n"] == sum(VOTES[i % 10] not in ("contempt", "unknown", "NF") for i in range(14, 49))
     assert sum(told["ferplus"]["excluded"].values()) == 35 - told["ferplus"]["n"]
-    int8 = told["int8"]
-    assert int8["n"] == 35
-    assert int8["accuracy_difference"] == pytest.approx(int8["accuracy"] - told["accuracy"], abs=2e-4)
-    low, high = int8["accuracy_difference_95"]
-    assert low < int8["accuracy_difference"] < high
-    assert 0 < int8["probability_difference_mean"] < 0.02
-    assert int8["same_class"] > 0.85
-    assert int8["pictures_per_second"] > 0
     assert page.stat().st_size > 1_000_000  # Plotly is inside
 
 
@@ -119,7 +111,7 @@ def test_for_people(data: tuple[Path, Path], tiny: ModelBundle) -> None:
 def test_refusals(data: tuple[Path, Path], tiny: ModelBundle, tmp_path: Path) -> None:
     public = write_csv(tmp_path / "public.csv", rows("PublicTest", 2))
     common = ["--data", public, "--model", tiny.path]
-    with pytest.raises(RefusedError, match=r"split Training, which .*public\.csv does not hold"):
+    with pytest.raises(RefusedError, match="model tiny has no int8 part"):
         invoke(*common, "--precision", "int8")
     with pytest.raises(RefusedError, match="add --page"):
         invoke(*common, "--history", tmp_path)

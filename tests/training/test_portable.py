@@ -7,23 +7,27 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import typer
+from ai_edge_litert.interpreter import Interpreter
 from typer.testing import CliRunner
 
 from fer_batch.architecture import Architecture, weight_shapes
-from fer_batch.bundle import ModelBundle, write_bundle
-from fer_batch.errors import RefusedError
+from fer_batch.bundle import ModelBundle, rewrite_bundle, write_bundle
+from fer_batch.bundle_folder import Int8Part
+from fer_batch.errors import BundleError, RefusedError
+from fer_batch.float_model import scoring_network
 from fer_batch.schema import EMOTIONS
-from fer_batch.score import Scorer, scoring_network
+from fer_batch.score import Scorer
 from tests.tiny import TEMPLATE
 from tests.training.faces import pictures, rows, write_csv
 from training.commands import export_model as command
 from training.data.faces import FaceSet
 from training.export.portable import export_model
-from training.export.quantise import CALIBRATION, Int8Scorer, calibration_faces
+from training.export.quantise import CALIBRATION, calibration_faces
 from training.fit.augment import resize
 
 KERAS_TOLERANCE = 1e-4
@@ -138,15 +142,14 @@ def test_int8_says_nearly_the_same(
     tmp_path: Path,
 ) -> None:
     out, described = export_model(bundles[family], tmp_path / "model.tflite", training=varied(70))
-    scorer = Int8Scorer(out.read_bytes(), threads=2)
-    scores = scorer(crops)
+    parts = Interpreter(model_content=out.read_bytes(), num_threads=2)
+    scores = run(parts, crops)
     apart = np.abs(scores - expected[family])
     assert apart.max() < INT8_TOLERANCE
     assert apart.mean() < INT8_TOLERANCE / 5
-    np.testing.assert_array_equal(scorer(crops[:5]), scores[:5])  # a batch of another size
+    np.testing.assert_array_equal(run(parts, crops[:5]), scores[:5])  # a batch of another size
     np.testing.assert_allclose(scores.sum(axis=1), 1, atol=0.02)
     assert json.loads(described.read_text())["input"]["dtype"] == "uint8"
-    parts = scorer._interpreter
     given, told = parts.get_input_details()[0], parts.get_output_details()[0]
     assert given["dtype"] == np.uint8
     assert given["quantization"] == (1.0, 0)  # a pixel's value is the quantised value
@@ -157,6 +160,22 @@ def test_int8_says_nearly_the_same(
     names = [each["op_name"] for each in parts._get_ops_details()]
     assert names.count("MUL") == 1
     assert not {"SUB", "RSQRT", "BATCH_NORM"} & set(names)
+    # Such a file is for others: in a bundle the engine asks for float32 logits.
+    part = Int8Part(1.0, {}, {})
+    bundle = rewrite_bundle(bundles[family], tmp_path / "bundle", int8=(part, out.read_bytes()))
+    with pytest.raises(BundleError, match=r"it takes uint8 \(-1, 40, 40, 1\) instead of float32"):
+        Scorer(bundle, precision="int8")
+
+
+def run(interpreter: Any, crops: np.ndarray) -> np.ndarray:
+    """What a TFLite model says of crops."""
+    given = interpreter.get_input_details()[0]["index"]
+    interpreter.resize_tensor_input(given, crops.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(given, crops)
+    interpreter.invoke()
+    told: np.ndarray = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    return told
 
 
 def test_calibration_faces_are_real_ones_and_span_all_pixels() -> None:
