@@ -234,8 +234,6 @@ def test_the_dockerfile_copies_what_exists_and_all_packages() -> None:
     build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert set(build["packages"]) <= set(sources)
     assert {PROJECT["readme"], *PROJECT["license-files"]} <= set(sources)
-    allowed = {
-        line[1:] for line in Path(FOLDER / "Dockerfile.dockerignore").read_text().splitlines() if line[:1] == "!"
-    }
+    allowed = {line[1:] for line in (FOLDER / "Dockerfile.dockerignore").read_text().splitlines() if line[:1] == "!"}
     assert set(sources) == allowed  # no more enters the build than is copied
     assert [rest for name, rest in instructions if name == "USER"] == ["1000"]
