@@ -53,7 +53,7 @@ def build_sessions(run: Run, found: Sessions, out: Path | None = None, *, single
         "info": info, "purpose": wording.purpose(info), "base": "../", "found": found, "files": files,
         "settings": found.settings, "labels": LABELS, "measures": MEASURES, "shown": SHOWN, "least": LEAST_PEOPLE,
         "least_sessions": LEAST_SESSIONS, "least_blocks": LEAST_BLOCKS, "blocks": BLOCKS,
-        "block_s": [ms // 1000 for ms in BLOCK_MS], "table": found.participants.path.name, "unit": found.unit,
+        "block_s": BLOCK_MS // 1000, "table": found.participants.path.name, "unit": found.unit,
     }  # fmt: skip
     for who, file in files.items():
         html = environment.get_template("sessions_person.html").render(**common, who=who, **_person(found, who))

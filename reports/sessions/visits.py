@@ -23,13 +23,13 @@ from reports.measures.columns import Floats
 MEASURES: Final = ("valence", "expressiveness", "time_positive", *PROBABILITIES)
 """What is said of a session."""
 
-BLOCKS: Final = 20
-"""A session is cut into so many blocks, as far as :data:`BLOCK_MS` allows, to see how much its mean varies."""
+BLOCKS: Final = 12
+"""A session is cut into so many blocks, where they are long enough, to see how much its mean varies."""
 
-BLOCK_MS: Final = (5_000, 30_000)
-"""Shortest and longest block. Expressions last seconds: means of shorter blocks would depend on each other."""
+BLOCK_MS: Final = 10_000
+"""Shortest block. Expressions last seconds: means of shorter blocks would depend on each other."""
 
-LEAST_BLOCKS: Final = 8
+LEAST_BLOCKS: Final = 6
 """With fewer blocks with the face there is no interval."""
 
 _ORDER: Final = [(*VALUES, "time_positive").index(name) for name in MEASURES]
@@ -174,7 +174,7 @@ def mean_of(parts: Sequence[Samples], away: Floats, positive_above: float) -> Me
         positive_above: valence above which a sample is positive.
     """
     total = sum(one.seen_ms for one in parts)
-    block = int(np.clip(total / BLOCKS, *BLOCK_MS))
+    block = max(BLOCK_MS, -(-total // BLOCKS))
     areas, seen = [], []
     for one in parts:
         values = one.values - away

@@ -108,7 +108,7 @@ def test_a_purpose_beside_flags_is_written_down_and_stays(
     clips: Clips, tiny: ModelBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     (tmp_path / "purpose.toml").write_text(purpose_toml(exception=True, setting="workplace"))
-    command = ["run", clips.one_face.path, "--out", tmp_path / "out", "--model", tiny.path]
+    command: list[str | Path] = ["run", clips.one_face.path, "--out", tmp_path / "out", "--model", tiny.path]
     assert fer_batch(monkeypatch, *command, "--purpose", tmp_path / "purpose.toml") == 0
     assert fer_batch(monkeypatch, *command) == 0
     purpose = Run(tmp_path / "out").info["purpose"]
