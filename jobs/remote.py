@@ -56,6 +56,7 @@ def prepare(arguments: Sequence[str], working_dir: Path | None, target: Path) ->
         root = working_dir or Path()
         _check_elsewhere("INPUT", inputs)
         _check_elsewhere("--out", [str(given["out"])])
+        _check_purpose(given["purpose"])
         named = [(f"--{name.replace('_', '-')}", given[name]) for name in ("model", "detector_model", "purpose")]
         needed = [below(str(path), root, flag) for flag, path in named if path is not None and _is_here(flag, path)]
     if is_job and given["out"] is not None:
@@ -106,6 +107,14 @@ def _of_job(file: Path, root: Path) -> list[Path]:
         for what, path in named
         if path is not None and not os.path.isabs(path)
     ]
+
+
+def _check_purpose(file: Path | None) -> None:
+    """The gate, here already; the run passes it again on the cluster."""
+    if file is not None and file.exists():
+        from jobs.purpose import read_purpose
+
+        read_purpose(file).check()
 
 
 def _check_elsewhere(what: str, paths: Sequence[str]) -> None:
