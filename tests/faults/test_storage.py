@@ -11,10 +11,10 @@ import sys
 import time
 from collections.abc import Callable, Generator
 from fractions import Fraction
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -24,21 +24,37 @@ import fer_batch
 from fer_batch import RefusedError, Resources, Run, StoppedError
 from fer_batch.bundle import ModelBundle
 from fer_batch.mend import DAMAGED
+from fer_batch.plan import Unit
 from fer_batch.progress import Progress
 from fer_batch.schema import VIDEOS
 from tests.clips import Clips
-from tests.faults.here import run_here
+from tests.faults.inline import Inline, Scores, on
 
 NAMES = ("one_face", "two_faces", "no_face", "coming_and_going")
 
 
+def brightness(crops: np.ndarray) -> np.ndarray:
+    """Scores that depend on the crop alone."""
+    parts = crops.reshape(len(crops), -1)[:, : 7 * 300].reshape(len(crops), 7, 300).mean(axis=2) + 1.0
+    return np.asarray(parts / parts.sum(axis=1, keepdims=True), np.float32)
+
+
 @pytest.fixture
-def units(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+def workers() -> Generator[Inline, None, None]:
     """Runs happen in this process, each video in a unit of its own and the longest in several."""
-    monkeypatch.setattr("fer_batch.plan.MAX_UNIT_VIDEOS", 1)
-    monkeypatch.setattr("fer_batch.schedule.MIN_UNIT_COST_S", 0.12)
-    monkeypatch.setattr("fer_batch.schedule.UNIT_COST_S", 0.12)
-    return run_here(monkeypatch)
+    inline = Inline(Scores(brightness))
+    with on(inline) as patch:
+        patch.setattr("fer_batch.plan.MAX_UNIT_VIDEOS", 1)
+        patch.setattr("fer_batch.schedule.MIN_UNIT_COST_S", 0.12)
+        patch.setattr("fer_batch.schedule.UNIT_COST_S", 0.12)
+        patch.setattr(os, "fsync", lambda _descriptor: None)  # a busy disk takes a second each time
+        yield inline
+
+
+def looked_at(workers: Inline) -> set[str]:
+    """The videos that the last run decoded."""
+    tasks = [task for task in workers.tried if isinstance(task, Unit)]
+    return {segment.video.path.name for task in tasks for segment in task.segments}
 
 
 @pytest.fixture(scope="session")
@@ -53,9 +69,9 @@ Go = Callable[..., Run]
 
 
 @pytest.fixture
-def go(units: list[list[str]], recordings: Path, tiny: ModelBundle, tmp_path: Path) -> Go:
+def go(workers: Inline, recordings: Path, tiny: ModelBundle, tmp_path: Path) -> Go:
     def run(out: Path = tmp_path / "out", inputs: Path = recordings, **options: Any) -> Run:
-        units.clear()
+        workers.tried.clear()
         return fer_batch.run(inputs, out, model=tiny.path, resources=Resources(cpus=1), **options)
 
     return run
@@ -89,15 +105,15 @@ def cut(file: Path) -> None:
     file.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
 
 
-def test_a_long_video_takes_several_units(go: Go, units: list[list[str]]) -> None:
+def test_a_long_video_takes_several_units(go: Go, workers: Inline) -> None:
     go()
-    assert len(units) > len(NAMES)
+    assert sum(isinstance(task, Unit) for task in workers.tried) > len(NAMES)
 
 
 @pytest.mark.parametrize("table", ["faces", "frames"])
 @pytest.mark.parametrize("harm", [Path.unlink, cut, lambda file: file.write_bytes(b"")])
 def test_a_part_that_is_gone_or_torn_is_done_again(
-    go: Go, units: list[list[str]], table: str, harm: Callable[[Path], None]
+    go: Go, workers: Inline, table: str, harm: Callable[[Path], None]
 ) -> None:
     run = go()
     expected = tables(run)
@@ -105,21 +121,21 @@ def test_a_part_that_is_gone_or_torn_is_done_again(
     with pytest.raises(RefusedError, match=r"missing or damaged.*run the same command again"):
         run.faces() if table == "faces" else run.frames()
     assert_as_before(go(), expected)
-    assert set(chain(*units)) == {"two_faces.mp4"}  # and nothing else
+    assert looked_at(workers) == {"two_faces.mp4"}  # and nothing else
     assert any(f"{table}/part-" in said for said in run.info["mended"])
     assert "the videos in it are done again" in (run.path / "run.log").read_text()
     go()
-    assert units == []
+    assert looked_at(workers) == set()
     assert run.info["mended"] == []
 
 
-def test_a_part_with_fewer_rows_than_it_should_is_kept_aside_and_done_again(go: Go, units: list[list[str]]) -> None:
+def test_a_part_with_fewer_rows_than_it_should_is_kept_aside_and_done_again(go: Go, workers: Inline) -> None:
     run = go()
     expected = tables(run)
     file = run.faces_dir / part_of(run, "two_faces")
     pq.write_table(pq.read_table(file).slice(0, 3), file)
     assert_as_before(go(), expected)
-    assert set(chain(*units)) == {"two_faces.mp4"}
+    assert looked_at(workers) == {"two_faces.mp4"}
     assert len(pq.read_table(run.path / DAMAGED / "faces" / file.name)) == 3
 
 
@@ -134,7 +150,7 @@ def test_a_flipped_bit_is_not_read_as_another_number(go: Go) -> None:
 
 
 def test_a_lost_part_of_a_video_that_is_no_longer_there_is_told_in_the_ledger(
-    go: Go, recordings: Path, tmp_path: Path, units: list[list[str]]
+    go: Go, recordings: Path, tmp_path: Path, workers: Inline
 ) -> None:
     run = go()
     before = run.videos()
@@ -150,15 +166,13 @@ def test_a_lost_part_of_a_video_that_is_no_longer_there_is_told_in_the_ledger(
     assert run.info["counts"]["failed"] == 1
     run.faces(), run.frames()  # readers do not stumble over what is gone
     go()  # where the file is there again it is done, without being asked to
-    assert set(chain(*units)) == {"two_faces.mp4"}
+    assert looked_at(workers) == {"two_faces.mp4"}
     kept = run.videos().filter(pc.invert(pc.match_substring(pc.field("path"), "new.mp4")))
     assert kept.drop_columns("wall_s").equals(before.drop_columns("wall_s"))
 
 
 @pytest.mark.parametrize("harm", [Path.unlink, cut])
-def test_a_ledger_that_is_gone_or_torn_is_made_anew(
-    go: Go, units: list[list[str]], harm: Callable[[Path], None]
-) -> None:
+def test_a_ledger_that_is_gone_or_torn_is_made_anew(go: Go, workers: Inline, harm: Callable[[Path], None]) -> None:
     run = go()
     expected, run_id = tables(run), run.id
     parts = sorted(file.name for file in run.faces_dir.iterdir())
@@ -167,16 +181,14 @@ def test_a_ledger_that_is_gone_or_torn_is_made_anew(
         with pytest.raises(RefusedError, match=r"videos\.parquet is damaged"):
             run.videos()
     assert_as_before(go(), expected)
-    assert set(chain(*units)) == {f"{name}.mp4" for name in NAMES}
+    assert looked_at(workers) == {f"{name}.mp4" for name in NAMES}
     assert run.id == run_id
     # what only the ledger could tell apart from leftovers is kept: its videos may be out of reach by now
     assert sorted(file.name for file in (run.path / DAMAGED / "faces").iterdir()) == parts
 
 
 @pytest.mark.parametrize("harm", [Path.unlink, cut, lambda file: file.write_text("[]")])
-def test_a_run_json_that_is_gone_or_torn_is_made_anew(
-    go: Go, units: list[list[str]], harm: Callable[[Path], None]
-) -> None:
+def test_a_run_json_that_is_gone_or_torn_is_made_anew(go: Go, workers: Inline, harm: Callable[[Path], None]) -> None:
     run = go(purpose={"kind": "research"})
     expected, info = tables(run), run.info
     harm(run.run_json)
@@ -186,7 +198,7 @@ def test_a_run_json_that_is_gone_or_torn_is_made_anew(
     with pytest.raises(RefusedError, match=r"sampling\.fps: 2 there, 5 asked"):  # its settings are not forgotten
         go(config=fer_batch.RunConfig(sampling=fer_batch.Sampling(fps=Fraction(5))))
     assert_as_before(go(), expected)
-    assert units == []
+    assert looked_at(workers) == set()
     same = ("id", "created", "config", "purpose", "counts")
     assert {name: run.info[name] for name in same} == {name: info[name] for name in same}
 
@@ -217,7 +229,7 @@ def interrupted(go: Go, wanted: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["ledger", "frames of a segment", "faces of a segment", "draft"])
 def test_what_was_torn_while_a_run_was_interrupted_is_done_again(
-    go: Go, units: list[list[str]], kind: str, tmp_path: Path
+    go: Go, workers: Inline, kind: str, tmp_path: Path
 ) -> None:
     expected = tables(go(out=tmp_path / "whole"))
     out = tmp_path / "out"
@@ -309,7 +321,7 @@ def test_a_disk_that_fills_up_stops_the_run_and_it_goes_on_when_there_is_room(
     assert "Logging error" not in capfd.readouterr().err
 
 
-def test_an_output_folder_that_may_not_be_written(go: Go, disk: Path, units: list[list[str]]) -> None:
+def test_an_output_folder_that_may_not_be_written(go: Go, disk: Path, workers: Inline) -> None:
     run = go(out=disk / "out")
     expected = tables(run)
 
@@ -323,12 +335,12 @@ def test_an_output_folder_that_may_not_be_written(go: Go, disk: Path, units: lis
         go(out=disk / "new")
     remount("rw")
     assert_as_before(go(out=disk / "out"), expected)
-    assert units == []
+    assert looked_at(workers) == set()
 
 
 def test_the_command_ends_with_1_and_says_why(disk: Path, recordings: Path, tiny: ModelBundle) -> None:
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
-    command = [Path(sys.executable).with_name("fer-batch"), "run", recordings, "--out", disk / "out"]
+    command: list[str | Path] = [Path(sys.executable).with_name("fer-batch"), "run", recordings, "--out", disk / "out"]
     done = subprocess.run([*command, "--model", tiny.path], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("fer-batch: stopped: cannot make the folder")
