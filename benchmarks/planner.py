@@ -210,8 +210,8 @@ def simulated(videos: int, workers: int) -> list[str]:
     ]
 
 
-def main() -> None:
-    """Plan, print."""
+def parser() -> argparse.ArgumentParser:
+    """What may be asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, help="take the costs from this run")
     parser.add_argument("--height", type=int, default=720, help="of the videos, where there is no --run")
@@ -229,7 +229,12 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=1_000_000, help="of the whole run, for the ledger")
     parser.add_argument("--input-size", type=int, default=48, help="pixels of the model's input")
     parser.add_argument("--simulate", type=int, metavar="VIDEOS", help="also run the driver on so many made-up videos")
-    asked = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Plan, print."""
+    asked = parser().parse_args()
     costs = (known_costs(asked.height, asked.faces, asked.gpu_faces) if asked.run is None
              else measured_costs(Run(asked.run), asked.gpu_faces))  # fmt: skip
     kind = Kind(asked.cores, asked.gpus, asked.price, asked.storage, asked.writes)
