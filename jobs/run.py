@@ -196,6 +196,7 @@ def carry_out(
         "tables": {name: str(result.path / name) for name in ("videos.parquet", "faces", "frames")},
         "report": None,
         "log": str(result.path / "run.log"),
+        "mended": result.info["mended"],
     }
     from jobs.pages import build_pages
 
@@ -277,6 +278,8 @@ def _print_outcome(console: Console, outcome: dict[str, Any]) -> None:
     others = f" ({_count(outcome['passed_over'], 'other file')} passed over)" if outcome["passed_over"] else ""
     line(f"{_count(outcome['files'], 'video')}: {done}{others}")
     line(f"{outcome['faces']} faces in {outcome['frames']} sampled frames, took {clock(int(outcome['wall_s'] * 1000))}")
+    for what in outcome["mended"]:
+        line(f"mended: {what}")
     line(f"faces:  {outcome['tables']['faces']}")
     line(f"frames: {outcome['tables']['frames']}")
     line(f"ledger: {outcome['tables']['videos.parquet']}")

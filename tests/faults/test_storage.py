@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 import fer_batch
 from fer_batch import RefusedError, Resources, Run, StoppedError
@@ -27,6 +28,7 @@ from fer_batch.mend import DAMAGED
 from fer_batch.plan import Unit
 from fer_batch.progress import Progress
 from fer_batch.schema import VIDEOS
+from jobs.cli import app
 from tests.clips import Clips
 from tests.faults.inline import Inline, Scores, on
 
@@ -127,6 +129,16 @@ def test_a_part_that_is_gone_or_torn_is_done_again(
     go()
     assert looked_at(workers) == set()
     assert run.info["mended"] == []
+
+
+def test_what_was_mended_is_said(go: Go, recordings: Path, tiny: ModelBundle) -> None:
+    run = go()
+    part = part_of(run, "two_faces")
+    cut(run.faces_dir / part)
+    command = ["run", recordings, "--out", run.path, "--model", tiny.path, "--cpus", "1", "--report", "none"]
+    done = CliRunner().invoke(app, list(map(str, command)))
+    assert done.exit_code == 0, done.output
+    assert f"mended: faces/{part} is damaged: the videos in it are done again" in done.output
 
 
 def test_a_part_with_fewer_rows_than_it_should_is_kept_aside_and_done_again(go: Go, workers: Inline) -> None:
