@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -11,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fer_batch.errors import RefusedError
-from fer_batch.lease import EXPIRE_S, Lease, _process_space
+from fer_batch.errors import RefusedError, StoppedError
+from fer_batch.lease import EXPIRE_S, Lease, _process_space, process_start
 
 
 @pytest.fixture
@@ -23,7 +24,13 @@ def file(tmp_path: Path) -> Path:
 
 
 def write(file: Path, **changes: object) -> None:
-    content = {"host": socket.gethostname(), "processes": _process_space(), "pid": os.getpid(), "process_started": "0", "token": "x"}
+    content = {
+        "host": socket.gethostname(),
+        "processes": _process_space(),
+        "pid": os.getpid(),
+        "process_started": "0",
+        "token": "x",
+    }
     file.write_text(json.dumps(content | changes))
 
 
@@ -101,3 +108,68 @@ def test_of_many_that_come_at_once_one_gets_it(file: Path) -> None:
     for driver in drivers:
         driver.join()
     assert outcomes == ["held"] + ["refused"] * 5
+
+
+def test_another_hosts_clock_plays_no_role(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(file, host="elsewhere", pid=1)
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 3600)  # this host's is an hour ahead
+    with pytest.raises(RefusedError, match="process 1 on elsewhere"), Lease(file):
+        pass
+
+
+def test_two_containers_that_share_a_hosts_name_do_not_know_each_others_processes(file: Path) -> None:
+    write(file, processes="another", pid=2**22)
+    with pytest.raises(RefusedError, match="if it died, its claim ends within 60 s"), Lease(file):
+        pass
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'{"pid": "x"}', b"\xff\xfe"])
+def test_one_that_is_torn_holds_until_it_expires(file: Path, content: bytes) -> None:
+    file.write_bytes(content)
+    with pytest.raises(RefusedError, match="another fer-batch works on"), Lease(file):
+        pass
+    past = time.time() - EXPIRE_S - 5
+    os.utime(file, (past, past))
+    with Lease(file):
+        pass
+
+
+def test_a_disk_without_links(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)  # as exFAT does
+    with Lease(file):
+        assert json.loads(file.read_text())["pid"] == os.getpid()
+        with pytest.raises(RefusedError, match=f"process {os.getpid()}"), Lease(file):
+            pass
+    assert not file.exists()
+
+
+def test_the_lease_of_one_who_was_quicker_is_not_taken(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(file, process_started="12345")  # a dead one's
+    rename = os.rename
+
+    def late(source: Path, target: Path) -> None:
+        monkeypatch.setattr(os, "rename", rename)
+        write(file, pid=os.getpid(), process_started=process_start(os.getpid()), token="quicker")  # noqa: S106
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", late)
+    with pytest.raises(RefusedError, match=f"process {os.getpid()}"), Lease(file):
+        pass
+    assert json.loads(file.read_text())["token"] == "quicker"  # noqa: S105
+
+
+def test_a_lease_that_another_holds_is_not_renewed(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fer_batch.lease.RENEW_S", 0.01)
+    with Lease(file) as lease:
+        lease.check()
+        write(file, host="elsewhere", pid=7, token="other")  # noqa: S106
+        os.utime(file, (0, 0))
+        with pytest.raises(StoppedError, match="process 7 on elsewhere has taken over"):
+            lease.check()
+        time.sleep(0.1)
+        assert file.stat().st_mtime == 0
+    assert json.loads(file.read_text())["host"] == "elsewhere"
