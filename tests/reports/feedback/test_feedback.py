@@ -12,6 +12,7 @@ from fer_batch.errors import RefusedError
 from fer_batch.store import Run
 from reports.feedback import Feedback, build_feedback, survey
 from reports.groups.settings import Settings
+from tests.browser import LAPTOP, PHONE, check_page, opened
 from tests.reports.feedback.answers import asked_people
 
 ASKED = Settings(baseline="fixation", resamples=1999)
@@ -119,3 +120,10 @@ def test_the_page(found: Feedback, study: tuple[Run, Path]) -> None:
     assert "v00.mp4" not in html
     assert "because fewer than 5 people are left there" in html
     assert not np.isnan(found.shares[0].ever[0])
+
+
+@pytest.mark.parametrize("size", [LAPTOP, PHONE], ids=["laptop", "phone"])
+def test_the_page_in_a_browser(browser: Any, found: Feedback, study: tuple[Run, Path], size: tuple[int, int]) -> None:
+    check_page(opened(browser, build_feedback(study[0], found), size), size)
+    drawn = "return document.querySelector('[data-figure=figure-share-2]').calcdata[1].length"
+    assert browser.execute_script(drawn) == 21

@@ -14,6 +14,7 @@ from reports.groups.samples import VALUES, Samples
 from reports.groups.settings import Settings
 from reports.sessions import Sessions, build_sessions, follow
 from reports.sessions.visits import BLOCK_MS, LEAST_BLOCKS, MEASURES, mean_of, places
+from tests.browser import LAPTOP, PHONE, check_page, eventually, opened
 from tests.reports.sessions.study import HEAD, face, recorded
 from tests.reports.synthetic import Sample, SyntheticRun
 
@@ -192,3 +193,17 @@ def test_people_at_work_have_no_such_pages(tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match="groups only"):
         build_sessions(run, found)
     assert not (run.path / "report").exists()
+
+
+@pytest.mark.parametrize("size", [LAPTOP, PHONE], ids=["laptop", "phone"])
+def test_pages_in_a_browser(browser: Any, tmp_path: Path, size: tuple[int, int]) -> None:
+    run, table = recorded(tmp_path, lambda _, session: 0.3 + 0.04 * session, people=2, sessions=4)
+    table.write_text(table.read_text().replace("P00", "<script>alert(1)</script>" + "x" * 60))
+    first = build_sessions(run, follow(run, table, ASKED))
+    for name in ("index.html", "participant-001.html"):
+        check_page(opened(browser, first.parent / name, size), size)
+    title = "return document.querySelector('[data-figure]').layout.yaxis.title.text"
+    assert browser.execute_script(title).startswith("Valence minus baseline")
+    browser.execute_script("const m = document.getElementById('measure'); m.value = 'p_sad'; "
+                           "m.dispatchEvent(new Event('change'))")  # fmt: skip
+    eventually(browser, lambda: browser.execute_script(title).startswith("p(sad)"))
