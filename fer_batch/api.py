@@ -27,7 +27,7 @@ from fer_batch.ledger import drop_orphans, join, pieces
 from fer_batch.mend import mend
 from fer_batch.precision import choose
 from fer_batch.process import CropSpec, RunContext
-from fer_batch.resources import local_gpus, place, usable_cpus
+from fer_batch.resources import check_stays_in_memory, local_gpus, place, usable_cpus
 from fer_batch.run_folder import RunState, log_file, open_folder
 from fer_batch.schedule import Schedule
 from fer_batch.schema import VIDEOS
@@ -92,6 +92,7 @@ def run(
     bundle = ModelBundle.load(None if model is None else os.fspath(model))
     detector, detector_hash = check_detector(None if detector_model is None else Path(detector_model))
     base = config or RunConfig()
+    check_stays_in_memory(base, asked)
     if base.precision == "int8" and asked.gpus is None:
         asked = replace(asked, gpus=0)  # it is for CPUs
     with ExitStack() as stack:
@@ -109,7 +110,7 @@ def run(
         )
         open_folder(path, wanted, redo)
         lease = stack.enter_context(Lease(path / "work" / "lease.json"))
-        create_folders(path)
+        create_folders(path, wanted.privacy.level)
         stack.enter_context(log_file(path / "run.log"))
         state = RunState(path, wanted, bundle, discovery, purpose, job)
         metadata = {
@@ -209,6 +210,8 @@ def _carry_out(
                 timings = {"start_ray": ray_ready_s, **dataclasses.asdict(driver.seconds)}
                 if driver.n_units:
                     timings |= {"start_model": workers.model_ready_s or 0.0, "score": workers.scoring_s()}
+                if context.config.privacy.level == "aggregate":
+                    timings = {"start_ray": ray_ready_s}  # the others would tell how many faces there were
                 timings["wall"] = time.monotonic() - start
                 state.info["timings"] = {f"{name}_s": round(value, 3) for name, value in timings.items()}
             finally:

@@ -1,8 +1,8 @@
 """Commits: what a worker writes so that it is never done again, and how that is found after an interruption.
 
 Whole videos of a unit share one part file a table. A part counts once a ledger file names it, and that file is
-written last. A segment of a longer video is kept under ``work/units`` until its video is complete; its frames file is
-written after its faces file and carries the counts, so it alone says that the segment is done.
+written last. A segment of a longer video is kept under ``work/units`` until its video is complete; the last of its
+files carries the counts, so it alone says that the segment is done.
 """
 
 from __future__ import annotations
@@ -18,16 +18,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from fer_batch.config import PrivacyLevel
 from fer_batch.errors import StoppedError, VideoError
 from fer_batch.plan import Segment, disjoint, tiling
 from fer_batch.probe import VideoInfo
 from fer_batch.process import RunContext
-from fer_batch.schema import FACES, FRAMES, VIDEOS, with_metadata
+from fer_batch.schema import TABLES, VIDEOS, with_metadata
 from fer_batch.store import read_table, sort_keys, write_table
-from fer_batch.tables import Detections, FinalVideo, final_video, ledger_table
+from fer_batch.tables import FinalVideo, SegmentTables, ledger_table
 
 SEGMENT_COUNTS: Final = b"fer_batch_segment"
-"""Metadata of a segment's frames: its counts, as JSON."""
+"""Metadata of a segment's last table: its counts, as JSON."""
+
+LAST: Final = ("frames", "bins")
+"""The table of a segment that is written last, at privacy levels `faces` and `aggregate`; `tracks` has no segments."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +77,13 @@ def np_counts(column: pa.ChunkedArray) -> tuple[list[str], list[int]]:
     return counted.field("values").to_pylist(), counted.field("counts").to_pylist()
 
 
-def create_folders(path: Path) -> None:
-    """Make a run's folders.
+def create_folders(path: Path, level: PrivacyLevel = "faces") -> None:
+    """Make a run's folders: those of its tables, by its privacy level, and all others.
 
     Raises:
         StoppedError: they cannot be made.
     """
-    for name in ("faces", "frames", "report", "work/ledger", "work/units"):
+    for name in (*TABLES[level], "report", "work/ledger", "work/units"):
         _make_folder(path / name)
 
 
@@ -100,11 +104,10 @@ def commit_rows(path: Path, name: str, rows: list[dict[str, Any]], metadata: dic
 def commit_videos(context: RunContext, name: str, videos: list[FinalVideo], failed: list[dict[str, Any]]) -> Counts:
     """Write complete videos: their rows in one part a table, then the ledger's rows."""
     if videos:
-        for folder, schema, tables in (
-            ("faces", FACES, [video.faces for video in videos]),
-            ("frames", FRAMES, [video.frames for video in videos]),
-        ):
-            joined = pa.concat_tables(tables).sort_by([(key, "ascending") for key in sort_keys(schema)])
+        for folder, schema in TABLES[context.config.privacy.level].items():
+            joined = pa.concat_tables([video.tables[folder] for video in videos]).sort_by(
+                [(key, "ascending") for key in sort_keys(schema)]
+            )
             write_table(context.path / folder / part_name(name), _cast(joined, with_metadata(schema, context.metadata)))
     return commit_rows(context.path, name, [video.ledger for video in videos] + failed, context.metadata)
 
@@ -114,7 +117,7 @@ def part_name(name: str) -> str:
     return f"part-{name}.parquet"
 
 
-def commit_segment(context: RunContext, segment: Segment, found: Detections) -> None:
+def commit_segment(context: RunContext, segment: Segment, found: SegmentTables) -> None:
     """Keep one segment of a longer video until the others are done."""
     folder = context.path / "work" / "units" / segment.video.video_id
     _make_folder(folder)
@@ -127,9 +130,11 @@ def commit_segment(context: RunContext, segment: Segment, found: Detections) -> 
         "wall_s": found.wall_s,
     }
     stem = f"{segment.start.pts}_{segment.end_pts}"
-    write_table(folder / f"{stem}.faces.parquet", found.faces)
-    metadata = {**(found.frames.schema.metadata or {}), SEGMENT_COUNTS: json.dumps(counts).encode()}
-    write_table(folder / f"{stem}.frames.parquet", found.frames.replace_schema_metadata(metadata))
+    for name, table in found.tables.items():
+        metadata = table.schema.metadata or {}
+        if name in LAST:
+            metadata = {**metadata, SEGMENT_COUNTS: json.dumps(counts).encode()}
+        write_table(folder / f"{stem}.{name}.parquet", table.replace_schema_metadata(metadata))
 
 
 def committed_segments(path: Path, video_id: str) -> list[tuple[int, int]]:
@@ -137,8 +142,8 @@ def committed_segments(path: Path, video_id: str) -> list[tuple[int, int]]:
     return disjoint((counts["start_pts"], counts["end_pts"]) for _, counts in _segment_files(path, video_id))
 
 
-def commit_long_video(context: RunContext, video: VideoInfo) -> Counts:
-    """Join the committed segments of a video into its final rows. They stay: see :func:`forget_segments`.
+def joined_segments(context: RunContext, video: VideoInfo) -> list[SegmentTables]:
+    """The committed segments of a video, by time. They stay: see :func:`forget_segments`.
 
     Raises:
         VideoError: a segment is missing.
@@ -150,13 +155,11 @@ def commit_long_video(context: RunContext, video: VideoInfo) -> Counts:
     if whole is None:
         folder = context.path / "work" / "units" / video.video_id
         raise VideoError("internal_error", f"segments that were committed are gone from {folder}")
-    for frames_file, counts in (by_range[part] for part in whole):
-        faces_file = frames_file.with_name(frames_file.name.replace(".frames.", ".faces."))
+    for last_file, counts in (by_range[part] for part in whole):
         extra = {name: counts[name] for name in ("n_frames", "n_decoded", "broken_at_ms", "wall_s")}
-        parts.append(Detections(read_table(faces_file), read_table(frames_file), **extra))
-    name = video.video_id
-    final = final_video(video, parts, context.config, part_name(name))
-    return commit_videos(context, name, [final], [])
+        tables = {name: read_table(beside(last_file, name)) for name in TABLES[context.config.privacy.level]}
+        parts.append(SegmentTables(tables, **extra))
+    return parts
 
 
 def forget_segments(path: Path, video_id: str) -> None:
@@ -173,20 +176,28 @@ def committed_rows(path: Path, name: str, since_ns: int) -> pa.Table | None:
 
 
 def committed_segment(path: Path, segment: Segment) -> tuple[int, int] | None:
-    """How many frames and faces were committed of a segment, None if it was not."""
+    """How many frames and faces were committed of a segment, None if it was not; of bins neither is counted."""
     stem = f"{segment.start.pts}_{segment.end_pts}"
-    files = [
-        path / "work" / "units" / segment.video.video_id / f"{stem}.{table}.parquet" for table in ("frames", "faces")
-    ]
+    folder = path / "work" / "units" / segment.video.video_id
+    if (folder / f"{stem}.bins.parquet").is_file():
+        return 0, 0
+    files = [folder / f"{stem}.{table}.parquet" for table in ("frames", "faces")]
     if not files[0].is_file():
         return None
     n_frames, n_faces = (pq.read_metadata(file).num_rows for file in files)
     return n_frames, n_faces
 
 
+def beside(last_file: Path, table: str) -> Path:
+    """The file of another table of the same segment."""
+    stem = last_file.name.partition(".")[0]
+    return last_file.with_name(f"{stem}.{table}.parquet")
+
+
 def _segment_files(path: Path, video_id: str) -> list[tuple[Path, dict[str, Any]]]:
-    """The frames files of a video's committed segments with their counts, by time."""
-    files = (path / "work" / "units" / video_id).glob("*.frames.parquet")
+    """The last files of a video's committed segments with their counts, by time."""
+    folder = path / "work" / "units" / video_id
+    files = [file for name in LAST for file in folder.glob(f"*.{name}.parquet")]
     found = [(file, json.loads(pq.read_schema(file).metadata[SEGMENT_COUNTS])) for file in files]
     return sorted(found, key=lambda item: int(item[1]["start_pts"]))
 

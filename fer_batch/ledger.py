@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fer_batch.schema import VIDEOS, with_metadata
+from fer_batch.schema import TABLES, VIDEOS, with_metadata
 from fer_batch.store import PARQUET, Run, atomic_write, damage_named, newest_rows, read_table, write_table
 
 PIECE_ROWS = 50_000
@@ -112,7 +112,7 @@ def _gathered(files: Iterable[Path]) -> Iterator[pa.Table]:
 
 
 def drop_orphans(run: Run) -> None:
-    """Drop rows of the tables `faces` and `frames` that no row of the joined ledger stands for.
+    """Drop rows of the tables beside the ledger that no row of the joined ledger stands for.
 
     Such rows are left by a file whose content changed, or by a worker that died between two writes.
 
@@ -121,7 +121,7 @@ def drop_orphans(run: Run) -> None:
         StoppedError: the disk is full.
     """
     named = _named(run)
-    for folder in (run.faces_dir, run.frames_dir):
+    for folder in (run.path / name for name in TABLES[run.level]):
         for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
             if entry.name.startswith("part-") and entry.name.endswith(".parquet"):
                 _keep_rows(Path(entry.path), named)

@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fer_batch.commit import SEGMENT_COUNTS, commit_rows
+from fer_batch.commit import LAST, SEGMENT_COUNTS, beside, commit_rows
 from fer_batch.errors import RefusedError, StoppedError
 from fer_batch.ledger import PIECE_ROWS, join, pieces
-from fer_batch.schema import VIDEOS
+from fer_batch.schema import FOLDERS, TABLES, VIDEOS
 from fer_batch.store import Run, damage_named
 
 log = logging.getLogger("fer_batch")
@@ -31,8 +31,8 @@ LOST: Final = "lost"
 DAMAGED: Final = "damaged"
 """Folder for what is set aside."""
 
-_TABLES: Final = {"faces": "n_faces", "frames": "n_sampled"}
-"""The tables in parts, and the ledger's column that says how many rows a video has in each."""
+_ROWS: Final = {"faces": "n_faces", "frames": "n_sampled", "tracks": "n_tracks"}
+"""The ledger's column that says how many rows a video has in a table, where one does."""
 
 
 def known(path: Path) -> dict[str, Any]:
@@ -51,7 +51,11 @@ def known(path: Path) -> dict[str, Any]:
         pass
     except OSError as error:
         raise StoppedError(f"cannot read {path / 'run.json'}: {error.strerror}") from error
-    tables = [path / "videos.parquet", *path.glob("work/ledger/*.parquet"), *path.glob("frames/part-*.parquet")]
+    tables = [
+        path / "videos.parquet",
+        *path.glob("work/ledger/*.parquet"),
+        *(file for folder in FOLDERS for file in path.glob(f"{folder}/part-*.parquet")),
+    ]
     for file in tables:
         try:
             said = pq.read_schema(file).metadata or {}
@@ -89,7 +93,7 @@ def mend(run: Run, metadata: dict[str, str], was_joined: bool) -> list[str]:
         log.warning("%s", what)
         found.append(what)
 
-    for folder in ("", "faces/", "frames/", "work/**/"):
+    for folder in ("", *(f"{name}/" for name in FOLDERS), "work/**/"):
         for draft in run.path.glob(f"{folder}.*.tmp"):  # left by a process that was killed while it wrote
             draft.unlink(missing_ok=True)
     is_lost = was_joined and not run.ledger.is_file()
@@ -147,28 +151,32 @@ def _is_whole(ledger_file: Path) -> bool:
 
 def _check_segments(run: Run, tell: Callable[[str], None]) -> None:
     """Segments of unfinished videos that are not whole are forgotten: they are done again."""
-    for frames in run.units_dir.glob("*/*.frames.parquet"):
-        faces = frames.with_name(frames.name.replace(".frames.", ".faces."))
-        found = _rows_in(faces)
-        if _rows_in(frames) is None or SEGMENT_COUNTS not in (pq.read_schema(frames).metadata or {}) or found is None:
-            tell(f"{frames.relative_to(run.path)} is damaged, or its faces are: that segment is done again")
-            frames.unlink()
-            faces.unlink(missing_ok=True)
+    for last in [file for name in LAST for file in run.units_dir.glob(f"*/*.{name}.parquet")]:
+        files = [beside(last, name) for name in TABLES[run.level]]
+        is_whole = all(_rows_in(file) is not None for file in files)
+        if not is_whole or SEGMENT_COUNTS not in (pq.read_schema(last).metadata or {}):
+            tell(f"{last.relative_to(run.path)} is damaged, or its faces are: that segment is done again")
+            for file in files:
+                file.unlink(missing_ok=True)
 
 
 def _missing_parts(run: Run, tell: Callable[[str], None]) -> set[str]:
     """Names of parts of which a table's file is gone, damaged, or has fewer rows than the ledger says."""
     names: dict[str, int] = {}
-    seen = [np.empty((0, 2 + len(_TABLES)), np.int64)]
-    for table in pieces(run, ["part", "video_id", *_TABLES.values()]):
+    folders = list(TABLES[run.level])
+    seen = [np.empty((0, 2 + len(folders)), np.int64)]
+    for table in pieces(run, ["part", "video_id", *_ROWS.values()]):
         rows = table.filter(pc.is_valid(table["part"]))
         parts = [names.setdefault(part, len(names)) for part in rows["part"].to_pylist()]
         ids = [hash(video_id) for video_id in rows["video_id"].to_pylist()]
-        counts = [rows[column].fill_null(0).to_numpy() for column in _TABLES.values()]
+        counts = [
+            rows[_ROWS[folder]].fill_null(0).to_numpy() if folder in _ROWS else np.zeros(len(rows), np.int64)
+            for folder in folders
+        ]
         seen.append(np.column_stack([np.array(parts, np.int64), np.array(ids, np.int64), *counts]))
     rows_of = np.unique(np.concatenate(seen), axis=0)  # copies of a video share its rows
     lost = set()
-    for column, folder in enumerate(_TABLES, start=2):
+    for column, folder in enumerate(folders, start=2):
         expected = np.zeros(len(names), np.int64)
         np.add.at(expected, rows_of[:, 0], rows_of[:, column])
         for name, number in names.items():
@@ -189,7 +197,7 @@ def _lost_row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _set_parts_aside(run: Run, is_chosen: Callable[[str], bool]) -> None:
-    for folder in _TABLES:
+    for folder in TABLES[run.level]:
         for file in sorted((run.path / folder).glob("part-*.parquet")):
             if is_chosen(file.name):
                 _set_aside(run, file)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from fer_batch.bins import BinRange, Bins, bins_between
 from fer_batch.config import RunConfig, Sampling
 from fer_batch.probe import Cut, VideoInfo
 
@@ -39,12 +40,15 @@ class Segment:
         start: where the segment begins.
         end_pts: PTS at which it ends, exclusive.
         is_whole: the segment is all of the video.
+        bins: the bins that it holds, at privacy level ``aggregate``; None at others, and where they are known only when
+            all was decoded.
     """
 
     video: VideoInfo
     start: Cut
     end_pts: int
     is_whole: bool
+    bins: BinRange | None = None
 
     @property
     def duration_ms(self) -> int:
@@ -112,16 +116,32 @@ def whole(video: VideoInfo) -> Segment:
     return Segment(replace(video, cuts=()), Cut(video.start_pts, 0, None), video.end_pts, True)
 
 
-def segments(video: VideoInfo, cost: float, target: float, done: Iterable[tuple[int, int]] = ()) -> list[Segment]:
+def segments(
+    video: VideoInfo,
+    cost: float,
+    target: float,
+    done: Iterable[tuple[int, int]] = (),
+    bins: Bins | None = None,
+) -> list[Segment]:
     """Cut a video into segments of about `target` of its `cost`, without the PTS ranges that are `done`.
 
-    Every segment begins and ends at one of the video's cuts, so that the result of a run does not depend on them.
+    Every segment begins and ends at one of the video's cuts, so that the result of a run does not depend on them. With
+    `bins` each is at least as long as one, and says which it holds.
     """
+    found = _cut(video, cost, target, done, 0 if bins is None else bins.length_ms)
+    if bins is None or video.timing != "packets":
+        return found
+    known = (bins, video.cuts, video.clock, video.duration_ms)
+    return [replace(s, bins=bins_between(*known, s.start.pts, s.end_pts, video.end_pts)) for s in found]
+
+
+def _cut(video: VideoInfo, cost: float, target: float, done: Iterable[tuple[int, int]], least_ms: int) -> list[Segment]:
     done = set(done)
     ranges = _remaining(video, done)
     if not done and (cost <= 1.5 * target or len(video.cuts) == 1):
         return [whole(video)]
-    wanted_pts = max(1, int((video.end_pts - video.start_pts) * target / max(cost, 1e-9)))
+    least_pts = int(least_ms / 1000 / video.time_base)
+    wanted_pts = max(1, least_pts, int((video.end_pts - video.start_pts) * target / max(cost, 1e-9)))
     bare = replace(video, cuts=())
     found: list[Segment] = []
     for first, last in ranges:

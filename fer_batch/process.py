@@ -6,13 +6,14 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from fer_batch.align import crop_face, sharpness
+from fer_batch.bins import Bins
 from fer_batch.config import RunConfig
 from fer_batch.decode import FrameSample, SegmentReader
 from fer_batch.detect import Face, FaceDetector
@@ -188,20 +189,19 @@ def process_segments(
     for segment in segments:
         beat(segment.video.path)
         start, first_crop = time.perf_counter(), batcher.n_crops
-        reader = SegmentReader(segment, context.config.sampling)
+        reader, wanted = _reader(segment, context.config)
         samples: list[SampledFrame] = []
         error = None
         try:
-            samples.extend(
-                _look(sample, context, detector, batcher, seconds) for sample in _timed(iter(reader), seconds)
-            )
+            samples.extend(_look(sample, context, detector, batcher, seconds) for sample in _timed(wanted, seconds))
         except VideoError as video_error:
             error, samples = video_error, []
-        found.append((reader, samples, first_crop, batcher.n_crops, time.perf_counter() - start, error))
+        wall_s = time.perf_counter() - start
+        found.append((segment, reader, samples, first_crop, batcher.n_crops, wall_s, error))
     probabilities = batcher.finish()
     return [
         SegmentResult(
-            reader.segment,
+            segment,
             samples,
             probabilities[first:last] if error is None else probabilities[:0],
             reader.n_frames,
@@ -211,8 +211,22 @@ def process_segments(
             wall_s,
             error,
         )
-        for reader, samples, first, last, wall_s, error in found
+        for segment, reader, samples, first, last, wall_s, error in found
     ]
+
+
+def _reader(segment: Segment, config: RunConfig) -> tuple[SegmentReader, Iterator[FrameSample]]:
+    """What reads a segment, and the samples to look at: those in its bins where it has bins, all where it has none."""
+    bins, held = Bins.of(config), segment.bins
+    if bins is None or held is None:
+        reader = SegmentReader(segment, config.sampling)
+        return reader, iter(reader)
+    seen = replace(segment, start=held.read_from, end_pts=held.read_to)
+    reader = SegmentReader(seen, bins.until(held.end, config.sampling) if held.end else config.sampling)
+    if held.first == held.end:
+        return reader, iter(())
+    first_ms = bins.border_ms(held.first)
+    return reader, (sample for sample in reader if sample.timestamp_ms >= first_ms)
 
 
 def _look(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from fer_batch.config import Resources
+from fer_batch.config import Resources, RunConfig
 from fer_batch.errors import RefusedError
 
 GB = 1000**3
@@ -174,6 +174,23 @@ def _store_bytes() -> int:
             "lest face crops be written to a disk. In a container: docker run --shm-size=512m"
         )
     return min(STORE_BYTES, int(shared * 0.9))
+
+
+def check_stays_in_memory(config: RunConfig, asked: Resources) -> None:
+    """Refuse privacy level `aggregate` where Ray might write face crops to a disk.
+
+    Raises:
+        RefusedError: it is asked for on a cluster, whose settings are not ours, or on a system without shared memory.
+    """
+    if config.privacy.level != "aggregate":
+        return
+    why = "privacy.level 'aggregate' promises that no face crop reaches a disk; "
+    if asked.address is not None:
+        raise RefusedError(why + f"the cluster at {asked.address} may write its object store to disks. Leave --address "
+                           "and RAY_ADDRESS out and run it on one machine")  # fmt: skip
+    if shared_memory_bytes() is None:
+        raise RefusedError(why + "this system has no shared memory (/dev/shm), so Ray's object store is a file. Run it "
+                           "on Linux")  # fmt: skip
 
 
 def _share(total: float, parts: int) -> float:

@@ -24,7 +24,7 @@ from fer_batch.errors import RefusedError, StoppedError
 from fer_batch.lease import Lease
 from fer_batch.mend import DAMAGED, known
 from fer_batch.progress import Progress
-from fer_batch.schema import SCHEMA_VERSION
+from fer_batch.schema import FOLDERS, SCHEMA_VERSION
 from fer_batch.store import run_id, write_json
 from fer_batch.tables import path_text
 
@@ -106,6 +106,8 @@ class RunState:
     def count(self, counts: Counts, n_files: int) -> None:
         """Take over the totals."""
         totals = {name: getattr(counts, name) for name in ("ok", "partial", "failed", "frames", "faces", "tracks")}
+        if self.info["config"]["privacy"]["level"] == "aggregate":
+            totals |= {"faces": None, "tracks": None}  # not counted, which is not the same as none
         self.info["counts"] = {"files": n_files, "passed_over": self._discovery.passed_over, **totals}
 
 
@@ -125,16 +127,16 @@ def open_folder(path: Path, config: RunConfig, redo: bool) -> None:
             )
         if differences:
             with Lease(path / "work" / "lease.json"):
-                for name in ("faces", "frames", "report", DAMAGED, "videos.parquet", "run.json"):
+                for name in (*FOLDERS, "report", DAMAGED, "videos.parquet", "run.json"):
                     _remove(path / name)
             _remove(path / "work")
     elif path.is_dir() and any(path.iterdir()):
-        ours = {"faces", "frames", "report", "work", "run.log", "run.json"}
+        ours = {*FOLDERS, "report", "work", "run.log", "run.json"}
         if not {item.name for item in path.iterdir()} <= ours:
             raise RefusedError(f"{path} is not empty and holds no run; choose another --out")
     elif path.exists() and not path.is_dir():
         raise RefusedError(f"{path} is a file; choose a folder for --out")
-    create_folders(path)
+    create_folders(path, config.privacy.level)
 
 
 def _remove(path: Path) -> None:

@@ -50,8 +50,8 @@ def choice(sampling: Sampling, clock: Clock) -> Choice:
     theirs. The durations of a run of samples add up without rounding errors, because each is the difference of two
     times that were rounded down. The last one may reach past the end; :func:`fill_durations` mends that.
     """
-    first_pts = _first_pts_at(sampling.start_ms, clock)
-    end_pts = None if sampling.end_ms is None else _first_pts_at(sampling.end_ms, clock)
+    first_pts = first_pts_at(sampling.start_ms, clock)
+    end_pts = None if sampling.end_ms is None else first_pts_at(sampling.end_ms, clock)
 
     def inside(pts: int) -> bool:
         return pts >= first_pts and (end_pts is None or pts < end_pts)
@@ -105,7 +105,7 @@ def _grid_ms(k: int, fps: Fraction) -> int:
     return k * 1000 * fps.denominator // fps.numerator
 
 
-def _first_pts_at(time_ms: int, clock: Clock) -> int:
+def first_pts_at(time_ms: int, clock: Clock) -> int:
     """Smallest PTS whose exact time is at or after `time_ms`."""
     ticks = Fraction(time_ms, 1000) / clock.time_base
     return clock.zero + -(-ticks.numerator // ticks.denominator)

@@ -10,8 +10,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from fer_batch.bins import Bins
 from fer_batch.config import RunConfig
-from fer_batch.plan import MAX_UNIT_VIDEOS, MIN_UNIT_COST_S, UNIT_COST_S, Segment, Unit, cost_s, segments, units
+from fer_batch.plan import MAX_UNIT_VIDEOS, MIN_UNIT_COST_S, UNIT_COST_S, Segment, Unit, cost_s, segments, units, whole
 from fer_batch.probe import VideoInfo
 
 MAX_ATTEMPTS = 3
@@ -105,9 +106,11 @@ class Schedule:
     def _cut(self, target: float) -> None:
         parts: list[Segment] = []
         costs: list[float] = []
+        bins = Bins.of(self.config)
+        is_uncut = self.config.privacy.level == "tracks"  # a segment's faces would wait on a disk for the others
         for video, cost in self._waiting:
             done = self.committed(video.video_id)
-            cut = segments(video, cost, target, done)
+            cut = [whole(video)] if is_uncut else segments(video, cost, target, done, bins)
             if cut == [] or not cut[0].is_whole:
                 bare = replace(video, cuts=())
                 self.kept_ms += video.duration_ms - sum(segment.duration_ms for segment in cut)

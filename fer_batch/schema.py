@@ -84,6 +84,77 @@ FRAMES: Final = pa.schema(
 )
 """A row a sampled frame, faceless ones too, sorted by video_id, timestamp_ms."""
 
+BINS: Final = pa.schema(
+    [
+        _TIME[0],
+        _field("bin", pa.int32(), "Number of the bin in its video, from 0"),
+        _field("start_ms", pa.int64(), "Where the bin begins, from the start of the video stream", "ms"),
+        _field("duration_ms", pa.int32(), "Length of the bin", "ms"),
+        _field("n_sampled", pa.int32(), "Frames sampled in the bin"),
+        _field("n_lost", pa.int32(), "Those of them that could not be decoded, so that nothing is known about faces"),
+        _field(
+            "status",
+            pa.string(),
+            "shown; too_few (fewer people than may be shown, nobody perhaps); damaged (less than 30 s of it could be "
+            "decoded); not_sampled (no frame lies in it). All that follows is null where it is not shown",
+        ),
+        _field("people", pa.int32(), "Most faces in any one frame, rounded to a multiple of privacy.round_to",
+               null=True),
+        _field("presence", pa.float32(), "Mean number of faces in a frame / most faces in any one frame, to 0.05",
+               "0..1", null=True),
+        *_probabilities("Over the faces of frames with at least five faces, to 0.001, the mean", null=True),
+        _field("valence", pa.float32(), "Mean over the same faces of p_happy - max(p_angry, p_disgust, p_fear, p_sad)",
+               "-1..1", null=True),
+        _field("expressiveness", pa.float32(), "Mean over the same faces of 1 - p_neutral", "0..1", null=True),
+    ]
+)  # fmt: skip
+"""A row a bin of time at privacy level `aggregate`, which has no finer table, sorted by video_id, bin."""
+
+_TRACK_MEANS = [
+    _field("n_samples", pa.int32(), "Frames in which the track has a face"),
+    _field("seen_ms", pa.int64(), "Sum of their durations: the weight of the means", "ms"),
+    _field(
+        "face_size",
+        pa.float32(),
+        "Mean over time of the face size; null, as all means, where there are fewer than three samples",
+        "display px",
+        null=True,
+    ),
+    *_probabilities("Mean over time of the", null=True),
+    _field(
+        "valence",
+        pa.float32(),
+        "Mean over time of p_happy - max(p_angry, p_disgust, p_fear, p_sad)",
+        "-1..1",
+        null=True,
+    ),
+    _field("expressiveness", pa.float32(), "Mean over time of 1 - p_neutral", "0..1", null=True),
+]
+
+_TRACK = FACES.field("track_id")
+
+TRACKS: Final = pa.schema(
+    [
+        _TIME[0],
+        _TRACK,
+        _field("start_ms", pa.int64(), "Time of its first face", "ms"),
+        _field("end_ms", pa.int64(), "Time of its last face, with that sample's duration", "ms"),
+        *_TRACK_MEANS,
+    ]
+)
+"""A row a track at privacy level `tracks`, sorted by video_id, track_id."""
+
+TRACK_BINS: Final = pa.schema(
+    [
+        _TIME[0],
+        _TRACK,
+        _field("start_ms", pa.int64(), "Where the bin begins, from the start of the video stream", "ms"),
+        _field("duration_ms", pa.int32(), "Length of the bin; a video's last one may be cut short by its end", "ms"),
+        *_TRACK_MEANS,
+    ]
+)
+"""A row a track and bin of time in which it is seen, at privacy level `tracks`, sorted by video_id, track_id, time."""
+
 VIDEOS: Final = pa.schema(
     [
         _field(
@@ -116,10 +187,20 @@ VIDEOS: Final = pa.schema(
         _field("with_face_ms", pa.int64(), "Sum of duration_ms over the frames with a face", "ms", null=True),
         _field("broken_at_ms", pa.int64(), "Where the first damage was met", "ms", null=True),
         _field("wall_s", pa.float64(), "Time that workers spent on this video, summed", "s", null=True),
-        _field("part", pa.string(), "File name under faces/ and frames/ that holds this video's rows", null=True),
+        _field("part", pa.string(), "File name in the tables' folders that holds this video's rows", null=True),
     ]
 )
 """The ledger: a row a file, in the order the files were finished while running, sorted by path when complete."""
+
+
+TABLES: Final[dict[str, dict[str, pa.Schema]]] = {
+    "faces": {"faces": FACES, "frames": FRAMES},
+    "tracks": {"tracks": TRACKS, "track_bins": TRACK_BINS, "frames": FRAMES},
+    "aggregate": {"bins": BINS},
+}
+"""The tables beside the ledger, by privacy level and by the name of their folder."""
+
+FOLDERS: Final = tuple(dict.fromkeys(folder for tables in TABLES.values() for folder in tables))
 
 
 def with_metadata(schema: pa.Schema, metadata: dict[str, str]) -> pa.Schema:

@@ -19,8 +19,9 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from fer_batch.config import PrivacyLevel
 from fer_batch.errors import RefusedError, StoppedError
-from fer_batch.schema import FACES, FRAMES, VIDEOS
+from fer_batch.schema import BINS, FACES, FRAMES, TABLES, TRACK_BINS, TRACKS, VIDEOS
 
 
 @contextmanager
@@ -135,6 +136,12 @@ class Run:
         return info
 
     @property
+    def level(self) -> PrivacyLevel:
+        """How fine the tables are (:class:`fer_batch.config.Privacy`)."""
+        level: PrivacyLevel = self.info.get("config", {}).get("privacy", {}).get("level", "faces")
+        return level
+
+    @property
     def id(self) -> str:
         """Tells this run from any other, so that a table of its tracks is not taken for another run's.
 
@@ -164,13 +171,39 @@ class Run:
 
     def faces(self, video_id: str | None = None) -> pa.Table:
         """The table `faces` (:data:`fer_batch.schema.FACES`), or one video's rows of it."""
-        return self._rows(self.faces_dir, FACES, video_id)
+        return self._rows("faces", FACES, video_id)
 
     def frames(self, video_id: str | None = None) -> pa.Table:
         """The table `frames` (:data:`fer_batch.schema.FRAMES`), or one video's rows of it."""
-        return self._rows(self.frames_dir, FRAMES, video_id)
+        return self._rows("frames", FRAMES, video_id)
 
-    def _rows(self, folder: Path, schema: pa.Schema, video_id: str | None) -> pa.Table:
+    def tracks(self, video_id: str | None = None) -> pa.Table:
+        """The table `tracks` (:data:`fer_batch.schema.TRACKS`) of a run at privacy level `tracks`."""
+        return self._rows("tracks", TRACKS, video_id)
+
+    def track_bins(self, video_id: str | None = None) -> pa.Table:
+        """The table `track_bins` (:data:`fer_batch.schema.TRACK_BINS`) of a run at privacy level `tracks`."""
+        return self._rows("track_bins", TRACK_BINS, video_id)
+
+    def bins(self, video_id: str | None = None) -> pa.Table:
+        """The table `bins` (:data:`fer_batch.schema.BINS`) of a run at privacy level `aggregate`."""
+        return self._rows("bins", BINS, video_id)
+
+    def check_holds(self, table: str) -> None:
+        """
+        Raises:
+            RefusedError: a run at this privacy level does not keep that table.
+        """
+        kept = TABLES[self.level]
+        if table not in kept:
+            raise RefusedError(
+                f"the run {self.path} keeps no table {table!r}: its privacy.level is {self.level!r}, so it has "
+                f"{' and '.join(kept)} only"
+            )
+
+    def _rows(self, name: str, schema: pa.Schema, video_id: str | None) -> pa.Table:
+        self.check_holds(name)
+        folder = self.path / name
         ledger = self.videos()
         if video_id is not None:
             ledger = ledger.filter(pc.field("video_id") == video_id)
@@ -213,4 +246,8 @@ def _read_if_there(path: Path) -> pa.Table | None:
 
 def sort_keys(schema: pa.Schema) -> list[str]:
     """The columns by which a table's rows are ordered."""
-    return [name for name in ("video_id", "timestamp_ms", "face_index") if name in schema.names]
+    return [
+        name
+        for name in ("video_id", "timestamp_ms", "face_index", "track_id", "bin", "start_ms")
+        if name in schema.names
+    ]

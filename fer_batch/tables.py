@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,17 +22,16 @@ from fer_batch.track import assign_tracks
 
 
 @dataclass(frozen=True)
-class Detections:
-    """A segment's samples and faces as tables, before the video's tracks are known.
+class SegmentTables:
+    """What is kept of a segment until its video is complete.
 
     Attributes:
-        faces: columns of :data:`fer_batch.schema.FACES`; `track_id` is 0.
-        frames: columns of :data:`fer_batch.schema.FRAMES`.
+        tables: by name. Of faces: :data:`fer_batch.schema.FACES`, `track_id` still 0, and then
+            :data:`fer_batch.schema.FRAMES`; of bins: :data:`fer_batch.schema.BINS`.
         n_frames, n_decoded, broken_at_ms, wall_s, end_ms: see :class:`fer_batch.process.SegmentResult`.
     """
 
-    faces: pa.Table
-    frames: pa.Table
+    tables: dict[str, pa.Table]
     n_frames: int
     n_decoded: int
     broken_at_ms: int | None
@@ -41,19 +41,22 @@ class Detections:
 
 @dataclass(frozen=True)
 class FinalVideo:
-    """A video's rows, ready to be written."""
+    """A video's rows, ready to be written.
 
-    faces: pa.Table
-    frames: pa.Table
+    Attributes:
+        tables: by name.
+        ledger: its row of the ledger.
+    """
+
+    tables: dict[str, pa.Table]
     ledger: dict[str, Any]
 
 
-def detections(result: SegmentResult) -> Detections:
+def detections(result: SegmentResult) -> SegmentTables:
     """The tables of one segment."""
-    video_id = result.segment.video.video_id
-    return Detections(
-        _faces_table(video_id, result.samples, result.probabilities),
-        _frames_table(video_id, result.samples, result.probabilities),
+    found = (result.segment.video.video_id, result.samples, result.probabilities)
+    return SegmentTables(
+        {"faces": _faces_table(*found), "frames": _frames_table(*found)},
         result.n_frames,
         result.n_decoded,
         result.broken_at_ms,
@@ -62,7 +65,7 @@ def detections(result: SegmentResult) -> Detections:
     )
 
 
-def final_video(video: VideoInfo, parts: list[Detections], config: RunConfig, part_name: str) -> FinalVideo:
+def final_video(video: VideoInfo, parts: Sequence[SegmentTables], config: RunConfig, part_name: str) -> FinalVideo:
     """Join a video's segments, in order, and number its tracks.
 
     Args:
@@ -71,10 +74,10 @@ def final_video(video: VideoInfo, parts: list[Detections], config: RunConfig, pa
         config: for the tracker and the sampled range.
         part_name: file that the rows will be written to.
     """
-    faces = pa.concat_tables([part.faces for part in parts])
-    frames = pa.concat_tables([part.frames for part in parts])
-    length_ms = _length_ms(video, parts)
-    end_ms = length_ms if config.sampling.end_ms is None else min(length_ms, config.sampling.end_ms)
+    faces = pa.concat_tables([part.tables["faces"] for part in parts])
+    frames = pa.concat_tables([part.tables["frames"] for part in parts])
+    video_ms = length_ms(video, parts)
+    end_ms = video_ms if config.sampling.end_ms is None else min(video_ms, config.sampling.end_ms)
     timestamps, durations = frames["timestamp_ms"].to_pylist(), frames["duration_ms"].to_pylist()
     durations = fill_durations(config.sampling, timestamps, durations, end_ms)
     frames = _replace(frames, "duration_ms", pa.array(durations, pa.int32()))
@@ -84,10 +87,21 @@ def final_video(video: VideoInfo, parts: list[Detections], config: RunConfig, pa
     step_ms = int(np.median(durations)) if durations else 0
     tracks = assign_tracks(faces["timestamp_ms"].to_numpy(), boxes, config.tracking, step_ms)
     faces = _replace(faces, "track_id", pa.array(tracks, pa.int32()))
-    return FinalVideo(faces, frames, _ledger_row(video, parts, faces, frames, part_name, length_ms))
+    with_face = pc.greater(frames["n_faces"], 0)
+    counts = {
+        "n_sampled": len(frames),
+        "n_with_face": pc.sum(with_face).as_py() or 0,
+        "n_faces": len(faces),
+        "n_tracks": pc.max(faces["track_id"]).as_py() or 0,
+        "sampled_ms": pc.sum(frames["duration_ms"]).as_py() or 0,
+        "with_face_ms": pc.sum(frames.filter(with_face)["duration_ms"]).as_py() or 0,
+    }
+    lost = pc.sum(pc.equal(frames["reason"], "decode_error")).as_py() or 0
+    row = ledger_row(video, parts, part_name, video_ms, counts, lost)
+    return FinalVideo({"faces": faces, "frames": frames}, row)
 
 
-def _length_ms(video: VideoInfo, parts: list[Detections]) -> int:
+def length_ms(video: VideoInfo, parts: Sequence[SegmentTables]) -> int:
     """Length of a video: where packets do not tell it, decoding did, but for what damage kept from being decoded."""
     ends = [part.end_ms for part in parts if part.end_ms is not None]
     if not ends:
@@ -142,31 +156,35 @@ def _video_columns(video: VideoInfo) -> dict[str, Any]:
     }
 
 
-def _ledger_row(
-    video: VideoInfo, parts: list[Detections], faces: pa.Table, frames: pa.Table, part_name: str, length_ms: int
+def ledger_row(
+    video: VideoInfo, parts: Sequence[SegmentTables], part_name: str, video_ms: int, counts: dict[str, Any], lost: int
 ) -> dict[str, Any]:
+    """A video's row of the ledger.
+
+    Args:
+        video: the video.
+        parts: all of its segments.
+        part_name: file that its rows will be written to.
+        video_ms: its length.
+        counts: the columns that tell what was found; `n_sampled` is among them.
+        lost: how many of the samples could not be decoded.
+    """
     breaks = [at for at in (video.broken_at_ms, *(part.broken_at_ms for part in parts)) if at is not None]
-    lost = pc.sum(pc.equal(frames["reason"], "decode_error")).as_py() or 0
-    with_face = pc.greater(frames["n_faces"], 0)
+    n_sampled = counts["n_sampled"]
     n_frames = video.n_frames if video.timing == "packets" else sum(part.n_frames for part in parts)
     row = {
         **_video_columns(video),
         "status": "ok",
-        "duration_ms": length_ms,
-        "avg_fps": video.avg_fps if video.timing == "packets" else n_frames * 1000 / max(1, length_ms),
+        "duration_ms": video_ms,
+        "avg_fps": video.avg_fps if video.timing == "packets" else n_frames * 1000 / max(1, video_ms),
         "n_frames": n_frames,
         "n_decoded": sum(part.n_decoded for part in parts),
-        "n_sampled": len(frames),
-        "n_with_face": pc.sum(with_face).as_py() or 0,
-        "n_faces": len(faces),
-        "n_tracks": pc.max(faces["track_id"]).as_py() or 0,
-        "sampled_ms": pc.sum(frames["duration_ms"]).as_py() or 0,
-        "with_face_ms": pc.sum(frames.filter(with_face)["duration_ms"]).as_py() or 0,
         "broken_at_ms": min(breaks, default=None),
         "wall_s": sum(part.wall_s for part in parts),
         "part": part_name,
+        **counts,
     }
-    if len(frames) and lost == len(frames):
+    if n_sampled and lost == n_sampled:
         return {
             **row,
             "status": "failed",
@@ -178,12 +196,12 @@ def _ledger_row(
             **row,
             "status": "partial",
             "error_code": "damaged",
-            "error": _what_is_missing(video, min(breaks), lost, len(frames), length_ms),
+            "error": _what_is_missing(video, min(breaks), lost, n_sampled, video_ms),
         }
     return row
 
 
-def _what_is_missing(video: VideoInfo, first_ms: int, lost: int, n_sampled: int, length_ms: int) -> str:
+def _what_is_missing(video: VideoInfo, first_ms: int, lost: int, n_sampled: int, video_ms: int) -> str:
     said = []
     if lost:
         said.append(
@@ -192,11 +210,11 @@ def _what_is_missing(video: VideoInfo, first_ms: int, lost: int, n_sampled: int,
     elif video.broken_at_ms is None:
         said.append(f"the data is damaged at {_clock(first_ms)}, between samples: none is lost")
     if video.missing_ms:
-        whole_ms = length_ms + video.missing_ms
+        whole_ms = video_ms + video.missing_ms
         share = f"{_clock(video.missing_ms)} ({100 * video.missing_ms / whole_ms:.1f} %)"
-        said.append(f"the file is cut short at {_clock(length_ms)} of {_clock(whole_ms)}: {share} is missing")
+        said.append(f"the file is cut short at {_clock(video_ms)} of {_clock(whole_ms)}: {share} is missing")
     elif video.broken_at_ms is not None:
-        said.append(f"the file is cut short at {_clock(length_ms)}; it does not say how long it should be")
+        said.append(f"the file is cut short at {_clock(video_ms)}; it does not say how long it should be")
     return "; ".join(said) + ". What decodes was kept."
 
 
@@ -217,8 +235,6 @@ def _faces_table(video_id: str, samples: list[SampledFrame], probabilities: np.n
     points = [f"{point}_{axis}" for point in LANDMARKS for axis in "xy"]
     names = ["x", "y", "w", "h", "det_score", *points, "yaw", "roll", "face_size", "sharpness"]
     best = probabilities.argmax(axis=1).astype(np.int8) if count else np.empty(0, np.int8)
-    happy, neutral = EMOTIONS.index("happy"), EMOTIONS.index("neutral")
-    negative = [EMOTIONS.index(name) for name in ("angry", "disgust", "fear", "sad")]
     columns: dict[str, Any] = {
         "video_id": [video_id] * count,
         "frame_index": [sample.frame_index for sample, _, _ in rows],
@@ -230,11 +246,19 @@ def _faces_table(video_id: str, samples: list[SampledFrame], probabilities: np.n
         **dict(zip(PROBABILITIES, probabilities.T, strict=True)),
         "emotion": pa.DictionaryArray.from_arrays(pa.array(best), pa.array(EMOTIONS)),
         "confidence": probabilities.max(axis=1) if count else probabilities[:, 0],
-        # The form that FaceReader made known, here on probabilities, not on intensities.
-        "valence": probabilities[:, happy] - probabilities[:, negative].max(axis=1),
-        "expressiveness": 1 - probabilities[:, neutral],
+        "valence": valence(probabilities),
+        "expressiveness": 1 - probabilities[:, EMOTIONS.index("neutral")],
     }
     return pa.table({name: columns[name] for name in FACES.names}, schema=FACES)
+
+
+def valence(probabilities: np.ndarray) -> np.ndarray:
+    """``p_happy - max(p_angry, p_disgust, p_fear, p_sad)`` of faces, float (n,) from (n, 7).
+
+    The form that FaceReader made known, here on probabilities, not on intensities.
+    """
+    negative = [EMOTIONS.index(name) for name in ("angry", "disgust", "fear", "sad")]
+    return np.asarray(probabilities[:, EMOTIONS.index("happy")] - probabilities[:, negative].max(axis=1))
 
 
 def _frames_table(video_id: str, samples: list[SampledFrame], probabilities: np.ndarray) -> pa.Table:

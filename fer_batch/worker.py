@@ -7,24 +7,26 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from fer_batch.aggregate import binned, binned_video
 from fer_batch.commit import (
     Counts,
-    commit_long_video,
     commit_rows,
     commit_segment,
     commit_videos,
     committed_rows,
     committed_segment,
+    joined_segments,
     part_name,
 )
-from fer_batch.config import Detection
+from fer_batch.config import Detection, RunConfig
 from fer_batch.detect import FaceDetector
 from fer_batch.errors import VideoError
 from fer_batch.lease import check_lease
 from fer_batch.plan import Segment, Unit
 from fer_batch.probe import VideoInfo, probe
-from fer_batch.process import RunContext, Scores, Seconds, process_segments
-from fer_batch.tables import detections, failed_row, final_video
+from fer_batch.process import RunContext, Scores, Seconds, SegmentResult, process_segments
+from fer_batch.tables import FinalVideo, SegmentTables, detections, failed_row, final_video
+from fer_batch.track_tables import without_faces
 from fer_batch.watchdog import beat, watched
 
 
@@ -44,7 +46,7 @@ class UnitDone:
     Attributes:
         counts: of the videos that it completed.
         seconds: where the time went.
-        n_frames, n_faces: sampled in this unit.
+        n_frames, n_faces: sampled in this unit; faces are not counted at privacy level ``aggregate``.
         failures: videos that failed, with the reason; `dropped` are those of which other segments are still to come.
     """
 
@@ -92,15 +94,15 @@ def do_unit(unit: Unit, context: RunContext, scores: Scores) -> UnitDone:
                     dropped.append(segment)
             elif segment.is_whole:
                 part = part_name(unit.unit_id)
-                finals.append(final_video(segment.video, [detections(result)], context.config, part))
+                finals.append(_final(segment.video, [_kept(result, context.config)], context.config, part))
             else:
-                commit_segment(context, segment, detections(result))
+                commit_segment(context, segment, _kept(result, context.config))
         counts = commit_videos(context, unit.unit_id, finals, failed) if finals or failed else Counts()
     return UnitDone(
         counts,
         seconds,
         sum(len(result.samples) for result in results),
-        sum(len(result.probabilities) for result in results),
+        0 if context.config.privacy.level == "aggregate" else sum(len(result.probabilities) for result in results),
         failures,
         dropped,
     )
@@ -113,7 +115,22 @@ def join(context: RunContext, video: VideoInfo) -> Counts:
         VideoError: a segment is missing.
     """
     _check_lease(context)
-    return commit_long_video(context, video)
+    name = video.video_id
+    final = _final(video, joined_segments(context, video), context.config, part_name(name))
+    return commit_videos(context, name, [final], [])
+
+
+def _kept(result: SegmentResult, config: RunConfig) -> SegmentTables:
+    """What of a segment is kept until its video is complete."""
+    return binned(result, config) if config.privacy.level == "aggregate" else detections(result)
+
+
+def _final(video: VideoInfo, parts: list[SegmentTables], config: RunConfig, part: str) -> FinalVideo:
+    """A video's rows, as fine as the privacy level lets them be."""
+    if config.privacy.level == "aggregate":
+        return binned_video(video, parts, config, part)
+    final = final_video(video, parts, config, part)
+    return without_faces(final, config) if config.privacy.level == "tracks" else final
 
 
 def committed_before(unit: Unit, context: RunContext, since_ns: int) -> UnitDone | None:

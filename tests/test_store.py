@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_batch.commit import (
-    commit_long_video,
     commit_rows,
     commit_videos,
     committed_segments,
@@ -29,6 +28,7 @@ from fer_batch.schema import EMOTIONS, FACES, FRAMES, PROBABILITIES
 from fer_batch.store import Run, atomic_write, write_json, write_table
 from fer_batch.tables import failed_row, path_text
 from fer_batch.worker import do_unit, probe_files
+from fer_batch.worker import join as join_segments
 from tests.clips import Clips
 from tests.tiny import TEMPLATE
 
@@ -139,7 +139,7 @@ def test_segments_join_to_the_same_rows_as_the_whole_video(clips: Clips, context
         do_unit(Unit((part,)), cut, Brightness())
         assert len(Run(cut.path).videos()) == 0  # not before it is whole
     assert committed_segments(cut.path, video.video_id) == [(part.start.pts, part.end_pts) for part in parts]
-    commit_long_video(cut, video)
+    join_segments(cut, video)
     found = Run(cut.path)
     assert found.faces().equals(expected.faces())
     assert found.frames().equals(expected.frames())

@@ -92,7 +92,7 @@ def look(path: Path, sampling: Sampling = ALL) -> Look:
     final = final_video(video, [detections(result)], config, "part")
     said = iter(reader.numbers)
     numbers = [None if frame.reason == "decode_error" else next(said) for frame in result.samples]
-    return Look(final.ledger, video, final.frames, numbers, reader.shapes)
+    return Look(final.ledger, video, final.tables["frames"], numbers, reader.shapes)
 
 
 def assert_true(seen: Look, expected: Truth) -> None:
