@@ -10,8 +10,10 @@ import logging
 import math
 import os
 import secrets
+import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -116,7 +118,8 @@ def cluster(address: str | None, placement: Placement | None) -> Iterator[None]:
     if address is not None or placement is None:
         _check_reachable(address or "auto")
         try:
-            ray.init(address=address, **quiet)
+            with _own_signals():
+                ray.init(address=address, **quiet)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise RefusedError(f"cannot reach a Ray cluster at {address}: {error}") from error
         try:
@@ -127,23 +130,34 @@ def cluster(address: str | None, placement: Placement | None) -> Iterator[None]:
     with scratch_folder() as folder, overflow_folder() as overflow:
         ray._private.services.start_api_server = _no_dashboard
         try:
-            ray.init(
-                address="local",
-                num_cpus=placement.cpus,
-                num_gpus=math.ceil(placement.actors * placement.actor_gpus),
-                object_store_memory=placement.store_bytes,
-                include_dashboard=False,
-                _node_ip_address="127.0.0.1",
-                _temp_dir=str(folder),
-                _system_config={"automatic_object_spilling_enabled": False},  # crops never reach a disk
-                object_spilling_directory=None if overflow is None else str(overflow),  # not when it is full either
-                **quiet,
-            )
+            with _own_signals():
+                ray.init(
+                    address="local",
+                    num_cpus=placement.cpus,
+                    num_gpus=math.ceil(placement.actors * placement.actor_gpus),
+                    object_store_memory=placement.store_bytes,
+                    include_dashboard=False,
+                    _node_ip_address="127.0.0.1",
+                    _temp_dir=str(folder),
+                    _system_config={"automatic_object_spilling_enabled": False},  # crops never reach a disk
+                    object_spilling_directory=None if overflow is None else str(overflow),  # not when it is full either
+                    **quiet,
+                )
             yield
         except (RayError, TimeoutError, ConnectionError) as error:
             raise StoppedError(f"Ray did not start or broke down: {error}. See run.log in the run's folder") from error
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Ray, as it starts, has SIGTERM end the process at once, with a trace; afterwards our handlers stand again."""
+    ours = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in ours.items():
+            signal.signal(number, handler)
 
 
 def _no_dashboard(*_args: Any, **_options: Any) -> tuple[str, None]:
