@@ -75,7 +75,7 @@ def test_all_else_stays(bundle: ModelBundle, before: ModelBundle) -> None:
 
 def test_int8_says_nearly_what_float32_says(bundle: ModelBundle) -> None:
     faces = pictures(N, seed=1)
-    plain, int8 = (predict(bundle, faces, precision=precision) for precision in ("float32", "int8"))  # type: ignore[arg-type]
+    plain, int8 = (predict(bundle, faces, precision=precision) for precision in ("float32", "int8"))
     assert bundle.int8 is not None
     cooled = plain ** (1 / bundle.int8.temperature)  # the float model at int8's temperature
     cooled /= cooled.sum(axis=1, keepdims=True)

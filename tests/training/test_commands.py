@@ -51,9 +51,10 @@ def test_train_then_evaluate(tmp_path: Path) -> None:
     votes = write_votes(tmp_path / "fer2013new.csv", ["Training"] * 64 + ["PublicTest"] * 21)
     out, checkpoints = tmp_path / "model", tmp_path / "checkpoints"
     small = ["--depths", "1,1,1,1", "--width", 4, "--input-size", 32, "--batch", 16, "--precision", "float32"]
-    common = ["--ferplus", votes, "--checkpoints", checkpoints, "--epochs", 1, "--name", "little", "--no-int8", *small]
-    invoke("train", data, "--out", out, *common)
+    common = ["--ferplus", votes, "--checkpoints", checkpoints, "--epochs", 1, "--name", "little", *small]
+    invoke("train", data, "--out", out, "--no-int8", *common)
     bundle = ModelBundle.load(out)
+    assert bundle.int8 is None
     assert bundle.name == "little"
     assert Architecture.from_options(bundle.architecture).depths == (1, 1, 1, 1)
     assert bundle.input_size == 32
@@ -77,7 +78,11 @@ def test_train_then_evaluate(tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match="exists already"):
         invoke("train", data, "--out", out, *common)
     invoke("train", data, "--out", out, "--overwrite", *common)
-    assert ModelBundle.load(out).weights().keys() == bundle.weights().keys()
+    again = ModelBundle.load(out)
+    assert again.figures == bundle.figures
+    assert again.figures_in("int8")["n"] == 21
+    assert "In int8, which a CPU runs" in again.card
+    assert again.weights().keys() == bundle.weights().keys()
     np.testing.assert_array_equal(ModelBundle.load(out).weights()["logits/kernel"], bundle.weights()["logits/kernel"])
 
 
