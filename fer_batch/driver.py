@@ -291,7 +291,7 @@ class Driver:
                 kept_ms=self.schedule.kept_ms,
                 n_units=self.n_units,
                 n_frames=self.n_frames,
-                n_faces=self.n_faces,
+                n_faces=None if self.context.config.privacy.level == "aggregate" else self.n_faces,
                 elapsed_s=time.monotonic() - self._start,
                 seconds=self.seconds,
                 **self._snapshot(),

@@ -23,7 +23,7 @@ class Progress:
         media_ms, done_ms: length of the videos to do in this start, as far as known, and how much of it is done.
         kept_ms: length of those parts of unfinished videos that an earlier start committed.
         n_units: units done in this start.
-        n_frames, n_faces: sampled in this start.
+        n_frames, n_faces: sampled in this start; at privacy level ``aggregate`` faces are not counted: None.
         elapsed_s: since the start.
         seconds: workers' time by stage.
     """
@@ -40,6 +40,6 @@ class Progress:
     kept_ms: int = 0
     n_units: int = 0
     n_frames: int = 0
-    n_faces: int = 0
+    n_faces: int | None = 0
     elapsed_s: float = 0.0
     seconds: Seconds = field(default_factory=Seconds)

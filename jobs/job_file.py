@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
-from fer_batch.config import Detection, Privacy, Resources, RunConfig, Sampling
+from fer_batch.config import Detection, Privacy, PrivacyLevel, Resources, RunConfig, Sampling
 from fer_batch.errors import RefusedError
 from jobs.job_tables import JobTables, Kind
 from jobs.settings import Settings
@@ -44,6 +44,11 @@ class Job:
     def kind(self) -> Kind | None:
         """Which report is made beside the videos' pages; None for none."""
         return self.tables.kind
+
+    @property
+    def level(self) -> PrivacyLevel:
+        """How fine the run's tables are."""
+        return self.tables.privacy.level or ("aggregate" if self.kind == "classroom" else "faces")
 
     @property
     def participants(self) -> Path | None:
@@ -131,8 +136,7 @@ class Job:
 
     def _privacy(self) -> Privacy:
         asked = self.tables.privacy
-        level = asked.level or ("aggregate" if self.kind == "classroom" else "faces")
-        return Privacy(level, asked.bin_seconds, asked.min_people, asked.round_to)
+        return Privacy(self.level, asked.bin_seconds, asked.min_people, asked.round_to)
 
     def _made(self, table: str, make: Callable[[], Made]) -> Made:
         """What `make` makes; its errors, which name flags, name the keys of a table of this file."""
@@ -151,6 +155,9 @@ class Job:
     def _check(self) -> None:
         """What keys of several tables have to do with each other."""
         tables, kind = self.tables, self.kind
+        if self.level != "faces" and tables.report.thumbnails:
+            raise self._refuse(("report", "thumbnails"), f"is true; at privacy.level {self.level!r} no face is shown: "
+                               "allowed is false")  # fmt: skip
         if kind is None:
             return
         if tables.purpose is None:

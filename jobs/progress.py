@@ -82,7 +82,9 @@ def describe(progress: Progress) -> str:
         parts.append(f"{clock(progress.kept_ms)} of unfinished ones kept")
     if failed:
         parts.append(f"{failed} failed or partial")
-    parts += [f"{progress.n_units} units", f"{progress.n_faces} faces"]
+    parts.append(f"{progress.n_units} units")
+    if progress.n_faces is not None:
+        parts.append(f"{progress.n_faces} faces")
     if progress.elapsed_s > 0 and progress.n_frames:
         parts.append(f"{progress.n_frames / progress.elapsed_s:.0f} frames/s")
         speed = progress.done_ms / 1000 / progress.elapsed_s

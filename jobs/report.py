@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from fer_batch.errors import RefusedError
+from jobs.shown import refuse_without_faces
 
 if TYPE_CHECKING:
     from fer_batch.store import Run
@@ -80,6 +81,8 @@ def report(
     run = Run(path)
     if out is not None:
         _check_place(out, run)
+    if groups is not None or thumbnails:
+        refuse_without_faces(run.info, "--thumbnails" if thumbnails else "--groups")
     console = Console(soft_wrap=True)
     if groups is not None:
         from reports.groups import Settings, build_groups, compare

@@ -184,6 +184,7 @@ def carry_out(
         return
 
     from fer_batch.api import run as run_videos
+    from fer_batch.schema import TABLES
     from jobs.progress import Display
 
     started = time.monotonic()
@@ -193,7 +194,7 @@ def carry_out(
     outcome: dict[str, Any] = {
         **result.info["counts"],
         "wall_s": round(time.monotonic() - started, 1),
-        "tables": {name: str(result.path / name) for name in ("videos.parquet", "faces", "frames")},
+        "tables": {name: str(result.path / name) for name in ("videos.parquet", *TABLES[result.level])},
         "report": None,
         "log": str(result.path / "run.log"),
         "mended": result.info["mended"],
@@ -277,12 +278,12 @@ def _print_outcome(console: Console, outcome: dict[str, Any]) -> None:
     done = f"{outcome['ok']} ok, {outcome['partial']} partial, {outcome['failed']} failed"
     others = f" ({_count(outcome['passed_over'], 'other file')} passed over)" if outcome["passed_over"] else ""
     line(f"{_count(outcome['files'], 'video')}: {done}{others}")
-    line(f"{outcome['faces']} faces in {outcome['frames']} sampled frames, took {clock(int(outcome['wall_s'] * 1000))}")
+    found = "" if outcome["faces"] is None else f"{outcome['faces']} faces in "  # None: not counted, by privacy level
+    line(f"{found}{outcome['frames']} sampled frames, took {clock(int(outcome['wall_s'] * 1000))}")
     for what in outcome["mended"]:
         line(f"mended: {what}")
-    line(f"faces:  {outcome['tables']['faces']}")
-    line(f"frames: {outcome['tables']['frames']}")
-    line(f"ledger: {outcome['tables']['videos.parquet']}")
+    for name, place in outcome["tables"].items():
+        line(f"{(name if name != 'videos.parquet' else 'ledger') + ':':<7} {place}")
     if outcome["report"]:
         line(f"report: {outcome['report']}")
     if outcome["people"]:

@@ -49,11 +49,10 @@ class Settings:
         the gate.
 
         Raises:
-            RefusedError: the gate, or a privacy level, is in the way.
+            RefusedError: the gate is in the way.
         """
         from jobs.purpose import settle
 
-        check_available(self.config)
         purpose = settle(self.out, self.purpose)
         return {
             "inputs": self.inputs,
@@ -67,18 +66,3 @@ class Settings:
             "purpose": None if purpose is None else purpose.record(),
             "job": None if self.job is None else self.job.record(),
         }
-
-
-def check_available(config: RunConfig) -> None:
-    """Refuse a privacy level that the engine cannot write yet.
-
-    Raises:
-        RefusedError: it cannot.
-    """
-    from fer_batch.errors import RefusedError
-
-    if config.privacy.level != "faces":
-        raise RefusedError(
-            f"privacy.level is {config.privacy.level!r}, which is not available yet: this version would write a row a "
-            'face all the same. Wait for one that can, or, if rows of faces may be kept, set it to "faces"'
-        )

@@ -1,4 +1,6 @@
-"""What commands may show of a run: of people at work or in education nothing about a single person."""
+"""What commands may show of a run: of people at work or in education nothing about single people; nothing finer than
+the run's privacy level keeps.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,32 @@ def refuse_single_people(info: dict[str, Any], what: str) -> None:
         what: what is asked for, for the message.
 
     Raises:
-        RefusedError: the run is about people at work or in education.
+        RefusedError: the run is about people at work or in education, or keeps no rows of faces.
     """
+    refuse_without_faces(info, what)
     record = info.get("purpose")
     if isinstance(record, dict) and record.get("groups_only"):
         raise RefusedError(
             f"{what} shows single people, and this run is declared to be about people at work or in education "
             f"(observed {record.get('observed')}, setting {record.get('setting')}): its reports are about groups only. "
             "fer-batch report RUN --groups TABLE makes them"
+        )
+
+
+def refuse_without_faces(info: dict[str, Any], what: str) -> None:
+    """For commands that read rows of faces.
+
+    Args:
+        info: the run's ``run.json``.
+        what: what is asked for, for the message.
+
+    Raises:
+        RefusedError: the run's privacy level keeps none.
+    """
+    level = info.get("config", {}).get("privacy", {}).get("level", "faces")
+    if level != "faces":
+        kept = {"tracks": "means of tracks", "aggregate": "bins of time over everybody"}[level]
+        raise RefusedError(
+            f"{what} needs rows of faces, and this run keeps none: its privacy.level is {level!r}, so it has {kept} "
+            "only. fer-batch report RUN builds the pages that there are"
         )

@@ -184,6 +184,8 @@ def _links(folder: Path, run: Path) -> list[tuple[str, str, str]]:
     files = (
         ("videos.parquet", "the ledger, a row a file"),
         ("faces/", "a row a face, in Parquet files"),
+        ("tracks/", "a row a track, in Parquet files"),
+        ("track_bins/", "a row a track and bin of time, in Parquet files"),
         ("frames/", "a row a sampled frame, in Parquet files"),
         ("run.json", "settings, versions and counts"),
         ("run.log", "what went on"),

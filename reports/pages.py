@@ -42,10 +42,14 @@ def build(
         RefusedError: the run's folder is damaged, or thumbnails of people who may be shown as groups only.
         StoppedError: the disk is full or `out` cannot be written.
     """
+    if run.level == "aggregate" and not thumbnails:
+        from reports.classroom import build_bins
+
+        return build_bins(run, out, single_file=single_file)
     tables = RunTables(run)
-    hidden = wording.groups_only(tables.info)
+    hidden = wording.hidden(tables.info, run.level)
     if hidden and thumbnails:
-        raise RefusedError("--thumbnails shows faces. " + wording.GROUPS_ONLY)
+        raise RefusedError("--thumbnails shows faces. " + hidden)
     if hidden:
         pages = "index"
     folder = Path(out) if out is not None else Path(run.report_dir)
@@ -56,7 +60,7 @@ def build(
         "state_note": wording.STATES.get(str(tables.info["state"])),
         "conditions": CONDITIONS,
         "full": pages == "full",
-        "groups_only": wording.GROUPS_ONLY if hidden else None,
+        "groups_only": hidden,
     }
     same: dict[str, list[dict[str, Any]]] = defaultdict(list)
     rows = list(tables.rows())
@@ -65,7 +69,7 @@ def build(
             same[row["video_id"]].append(row)
     found: dict[str, _Facts] = {}
     written = {"index.html"}
-    for video in tables.videos():
+    for video in tables.videos() if run.level == "faces" else ():
         content = None if hidden else _content(video, same[video.video_id])
         found[video.video_id] = _facts(video, content)
         if content is not None and pages == "full":

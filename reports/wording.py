@@ -238,3 +238,20 @@ GROUPS_ONLY: Final = (
     "no expressions of single recordings."
 )
 """The notice on the list of videos of such a run."""
+
+
+def hidden(info: dict[str, Any], level: str) -> str | None:
+    """Why there are no pages of videos and no faces, None if there are.
+
+    Args:
+        info: the run's ``run.json``.
+        level: its privacy level.
+    """
+    if level == "aggregate":
+        return "At privacy level aggregate nothing but bins over everybody is kept."
+    if level == "tracks":
+        return (
+            "At privacy level tracks no rows of faces are kept, so there are no pages of videos: means of each track, "
+            "over its whole time and in bins, are in the tables tracks and track_bins."
+        )
+    return GROUPS_ONLY if groups_only(info) else None

@@ -194,18 +194,6 @@ def test_a_file_that_is_none(file: str, tmp_path: Path, monkeypatch: pytest.Monk
     assert "refused" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("level", ["tracks", "aggregate"])
-def test_levels_that_cannot_be_written_yet_are_refused(
-    level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
-    kind = "sessions" if level == "tracks" else "classroom"
-    (tmp_path / "in").mkdir()
-    file = written(tmp_path, job_toml(kind, f'[privacy]\nlevel = "{level}"\n'))
-    assert fer_batch(monkeypatch, "run", file) == 2
-    assert "not available yet" in capsys.readouterr().err
-    assert not (tmp_path / "results").exists()
-
-
 def test_a_wrong_participants_table_is_refused_before_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
