@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 def export_model(
     out: Annotated[
         Path | None,
-        typer.Argument(
-            help="File to write: .keras, .h5 (Keras' older format) or .tflite (int8). None: --add-int8."
-        ),
+        typer.Argument(help="File to write: .keras, .h5 (Keras' older format) or .tflite (int8). None: --add-int8."),
     ] = None,
     model: Annotated[
         Path | None,
