@@ -28,11 +28,11 @@ from fer_batch.store import Run
 
 HOUR_S = 3600.0
 
-DRIVER_S = 0.0002
+DRIVER_S = 0.0005
 """CPU seconds of the driver for a task, planning and counting, measured by :mod:`benchmarks.paper_run`."""
 
 RAY_S = 0.001
-"""CPU seconds of the driver's process in Ray for a task: 0.55 ms measured with ten in flight, 0.9 ms with a thousand."""
+"""CPU seconds of the driver's process in Ray for a task: measured 0.55 ms with ten in flight, 0.9 ms with 1,000."""
 
 FILES_A_UNIT = 3
 """Faces, frames and ledger."""

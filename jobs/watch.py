@@ -74,7 +74,7 @@ def _look(settings: Settings, settle_s: float, console: Console) -> Run | None:
         from reports import build
 
         build(run, pages="index")
-    text = f"{counts['files']} videos: {counts['ok']} ok, {counts['partial']} partial, {counts['failed']} failed"
+    text = f"{counts['files']} in the ledger: {counts['ok']} ok, {counts['partial']} partial, {counts['failed']} failed"
     console.print(text, markup=False, highlight=False)
     return run
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -24,7 +25,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 PATIENCE_S = 400
 """Longest wait for something that must happen; nothing here depends on how fast it does."""
 
-CLIPS = ("one_face", "two_faces", "coming_and_going", "crossing", "lost_second", "ntsc", "crowd")
+CLIPS = ("one_face", "two_faces", "coming_and_going", "crossing", "lost_second", "ntsc")
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
@@ -40,7 +41,7 @@ def ledger_files(out: Path) -> int:
 
 def start(cluster: Raylets, folder: Path, out: Path, model: Path) -> subprocess.Popen[str]:
     """The installed command, as a driver on the cluster."""
-    arguments = ["run", folder, "--out", out, "--model", model, "--fps", "25", "--report", "none"]
+    arguments = ["run", folder, "--out", out, "--model", model, "--fps", "10", "--report", "none"]
     return subprocess.Popen(
         [Path(sys.executable).with_name("fer-batch"), *map(str, arguments), "--address", cluster.address],
         stdout=subprocess.PIPE,
@@ -51,34 +52,37 @@ def start(cluster: Raylets, folder: Path, out: Path, model: Path) -> subprocess.
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_a_node_is_lost_another_comes_the_driver_is_killed_and_the_tables_are_the_same(
-    clips: Clips, tiny: ModelBundle, tmp_path: Path
+@pytest.mark.parametrize("driver_too", [False, pytest.param(True, marks=pytest.mark.long)])
+def test_a_node_is_lost_and_another_comes_and_the_tables_are_the_same(
+    clips: Clips, tiny: ModelBundle, tmp_path: Path, driver_too: bool
 ) -> None:
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
     for name in CLIPS:
         shutil.copy(getattr(clips, name).path, folder)
-    config = RunConfig(sampling=Sampling(fps=Fraction(25)))
+    config = RunConfig(sampling=Sampling(fps=Fraction(10)))
     alone = fer_batch.run(folder, tmp_path / "alone", config, model=tiny.path, resources=Resources(cpus=2))
 
     with raylets(1, 1) as cluster:
         first = start(cluster, folder, out, tiny.path)
         wait_until(lambda: ledger_files(out) >= 1 or first.poll() is not None, "a first commit")
+        first.send_signal(signal.SIGSTOP)  # so that it is not done before the nodes have changed
         cluster.kill(0)
-        committed = ledger_files(out)
         cluster.add(1)
-        wait_until(lambda: ledger_files(out) > committed or first.poll() is not None, "a commit on another node")
-        first.kill()
+        committed = ledger_files(out)
+        first.send_signal(signal.SIGCONT)
+        if driver_too:
+            wait_until(lambda: ledger_files(out) > committed or first.poll() is not None, "a commit on another node")
+            first.kill()
         said, _ = first.communicate(timeout=PATIENCE_S)
         assert committed >= 1, said
-        kept = ledger_files(out)
-        assert kept > committed, said
-
-        last = start(cluster, folder, out, tiny.path)
-        said, _ = last.communicate(timeout=PATIENCE_S)
         log = (out / "run.log").read_text()
-        assert last.returncode == 0, said + log
-    assert "7 videos: 7 ok" in said
-    assert "1 workers and 1 models on 1 nodes" in log  # after the loss
-    assert log.count("2 workers and 2 models on 2 nodes") >= 2  # before it, and with the node that came
+        assert "was lost; its tasks are done elsewhere" in log
+        assert log.count("2 workers and 2 models on 2 nodes") == 2  # before it, and with the node that came
+
+        if driver_too:
+            last = start(cluster, folder, out, tiny.path)
+            said, _ = last.communicate(timeout=PATIENCE_S)
+            log = (out / "run.log").read_text()
+    assert "6 videos: 6 ok" in said, said + log
     assert_same_tables(alone, Run(out))

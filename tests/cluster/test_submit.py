@@ -15,7 +15,7 @@ from fer_batch.bundle import ModelBundle
 from tests.clips import Clips
 from tests.cluster.raylets import Raylets, raylets
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.timeout(1200)]
 
 PATIENCE_S = 500
 """Longest wait; nothing here depends on how fast it goes."""
