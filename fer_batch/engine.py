@@ -10,10 +10,8 @@ import logging
 import math
 import os
 import secrets
-import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -32,6 +30,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+import psutil
 import ray
 from ray.exceptions import (
     ActorDiedError,
@@ -58,6 +57,9 @@ from fer_batch.scratch import overflow_folder, scratch_folder
 from fer_batch.worker import UnitDone, do_unit, join, probe_files
 
 log = logging.getLogger("fer_batch")
+
+START_TRIES = 3
+"""How often an embedded Ray is started before the run stops."""
 
 POLL_S = 0.5
 """How often progress is shown while nothing finishes."""
@@ -130,19 +132,18 @@ def cluster(address: str | None, placement: Placement | None) -> Iterator[None]:
     with scratch_folder() as folder, overflow_folder() as overflow:
         ray._private.services.start_api_server = _no_dashboard
         try:
-            with _own_signals():
-                ray.init(
-                    address="local",
-                    num_cpus=placement.cpus,
-                    num_gpus=math.ceil(placement.actors * placement.actor_gpus),
-                    object_store_memory=placement.store_bytes,
-                    include_dashboard=False,
-                    _node_ip_address="127.0.0.1",
-                    _temp_dir=str(folder),
-                    _system_config={"automatic_object_spilling_enabled": False},  # crops never reach a disk
-                    object_spilling_directory=None if overflow is None else str(overflow),  # not when it is full either
-                    **quiet,
-                )
+            _start_ray(
+                address="local",
+                num_cpus=placement.cpus,
+                num_gpus=math.ceil(placement.actors * placement.actor_gpus),
+                object_store_memory=placement.store_bytes,
+                include_dashboard=False,
+                _node_ip_address="127.0.0.1",
+                _temp_dir=str(folder),
+                _system_config={"automatic_object_spilling_enabled": False},  # crops never reach a disk
+                object_spilling_directory=None if overflow is None else str(overflow),  # not when it is full either
+                **quiet,
+            )
             yield
         except (RayError, TimeoutError, ConnectionError) as error:
             raise StoppedError(f"Ray did not start or broke down: {error}. See run.log in the run's folder") from error
@@ -150,14 +151,39 @@ def cluster(address: str | None, placement: Placement | None) -> Iterator[None]:
             ray.shutdown()
 
 
+def _start_ray(**options: Any) -> None:
+    """Start an embedded Ray; again, where a busy machine took longer than the 30 s for which Ray waits.
+
+    Raises:
+        StoppedError: it does not start.
+    """
+    there = psutil.Process().children()
+    for tries_left in reversed(range(START_TRIES)):
+        try:
+            with _own_signals():
+                ray.init(**options)
+        except Exception as error:  # Ray's own are bare ones
+            for child in psutil.Process().children():
+                if child not in there:
+                    child.kill()  # what was started of it
+            ray.shutdown()
+            log.warning("Ray did not start: %s", error)
+            if not tries_left:
+                reason = str(error) or type(error).__name__
+                raise StoppedError(f"Ray did not start, {START_TRIES} times: {reason} See run.log") from error
+        else:
+            return
+
+
 @contextmanager
 def _own_signals() -> Iterator[None]:
-    """Ray, as it starts, has SIGTERM end the process at once, with a trace; afterwards our handlers stand again."""
-    ours = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    if threading.current_thread() is threading.main_thread():
-        for number, handler in ours.items():
-            signal.signal(number, handler)
+    """Ray, as it starts, would have SIGTERM end the process at once, with a trace; ours stays in force."""
+    theirs = ray._private.utils.set_sigterm_handler
+    ray._private.utils.set_sigterm_handler = lambda _handler: None
+    try:
+        yield
+    finally:
+        ray._private.utils.set_sigterm_handler = theirs
 
 
 def _no_dashboard(*_args: Any, **_options: Any) -> tuple[str, None]:

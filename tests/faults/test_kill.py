@@ -74,16 +74,22 @@ class Start:
             self._seen |= set(self.about.children(recursive=True))
         return self._seen
 
-    def kill_one(self, kind: str) -> bool:
-        """Kill -9 of a process that Ray started, if there is one at work."""
+    def at_work(self, kind: str) -> Iterator[psutil.Process]:
+        """Processes that Ray started and that are at work."""
         for process in self.family():
-            try:
+            with suppress(psutil.NoSuchProcess):
                 if "".join(process.cmdline()).startswith(AT_WORK[kind]):
-                    process.kill()
-                    return True
-            except psutil.NoSuchProcess:
-                continue
-        return False
+                    yield process
+
+    def has(self, kind: str) -> bool:
+        return next(self.at_work(kind), None) is not None
+
+    def kill_one(self, kind: str) -> bool:
+        """Kill -9 of such a process, if there is one."""
+        found = next(self.at_work(kind), None)
+        if found is not None:
+            found.kill()
+        return found is not None
 
     def end(self, kind: str) -> tuple[str, str]:
         """End it, and see that it ends as it should; what it said."""
@@ -244,10 +250,14 @@ def test_killed_anywhere(folder: Path, tiny: ModelBundle, undisturbed: Run, tmp_
             assert not (out / "work").exists()
             out = tmp_path / f"out-{n_runs}"
 
-        def pause(start: Start) -> None:
-            if moments.random() < 0.5:
+        def pause(start: Start, kinds: tuple[str, ...]) -> None:
+            """Until some moment of some stage: before anything works, while something does, after a commit."""
+            stage = moments.choice(kinds)
+            if stage == "work":
+                wait_until(lambda: start.is_over() or start.has("worker"), "a worker")
+            if stage == "commit":
                 start.wait_for_news()
-            until = time.monotonic() + moments.uniform(0, 0.8 * usual_s)
+            until = time.monotonic() + moments.uniform(0, 0.4 * usual_s if stage == "start" else 0.05 * usual_s)
             wait_until(lambda: start.is_over() or time.monotonic() > until, "a moment")
 
         while sum(tally.values()) < 36 or len(tally) < 6:
@@ -255,9 +265,10 @@ def test_killed_anywhere(folder: Path, tiny: ModelBundle, undisturbed: Run, tmp_
             starts.append(start)
             # Never so many that a unit, or a batch of crops, could lose all its tries.
             for kind in moments.sample(("worker", "worker", "actor", "actor"), moments.randrange(5)):
-                pause(start)
+                pause(start, ("work", "commit"))
                 tally[kind] += start.kill_one(kind)
-            pause(start)
+                print(f"{sum(tally.values())} kills, {kind}", flush=True)
+            pause(start, ("start", "work", "commit", "commit"))
             if start.is_over():
                 start.finish()
                 complete()
