@@ -1,7 +1,7 @@
 """``python -m tests.faults.memory INPUTS OUT MODEL FPS RESULT``: a run whose memory is looked at as it goes on.
 
-RESULT is a JSON file: a list of looks, each with the videos done, the driver's CPU seconds, and for each process its
-name, as Ray calls it, and the memory that it alone holds.
+RESULT is a file of JSON lines: looks, each with the videos found and done, the driver's CPU seconds, and for each
+process its name, as Ray calls it, and the memory that it alone holds.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ EVERY_S = 2.0
 class Memory:
     """Looks at the family again and again, until told to stop."""
 
-    def __init__(self) -> None:
-        self.looks: list[dict[str, Any]] = []
+    def __init__(self, result: Path) -> None:
+        self._result = result
         self.videos = self.found = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
@@ -56,17 +56,17 @@ class Memory:
                     name = "driver" if process.pid == psutil.Process().pid else process.name()
                     title = process.cmdline()[0] if name.startswith("ray::") else name
                     look["held"][process.pid] = [title, process.memory_full_info().uss]
-            self.looks.append(look)
+            with self._result.open("a") as file:
+                file.write(json.dumps(look) + "\n")
 
 
 def main(inputs: str, out: str, model: str, fps: str, result: str) -> None:
     """Run and look."""
     config = fer_batch.RunConfig(sampling=fer_batch.Sampling(fps=Fraction(fps)))
-    with Memory() as memory:
+    with Memory(Path(result)) as memory:
         fer_batch.run(
             inputs, out, config, model=model, resources=fer_batch.Resources(cpus=2, gpus=0), on_progress=memory
         )
-    Path(result).write_text(json.dumps(memory.looks))
 
 
 if __name__ == "__main__":
