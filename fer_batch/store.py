@@ -198,7 +198,7 @@ class Run:
         if table not in kept:
             raise RefusedError(
                 f"the run {self.path} keeps no table {table!r}: its privacy.level is {self.level!r}, so it has "
-                f"{' and '.join(kept)} only"
+                f"{', '.join(kept)} only"
             )
 
     def _rows(self, name: str, schema: pa.Schema, video_id: str | None) -> pa.Table:
