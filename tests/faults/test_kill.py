@@ -86,10 +86,11 @@ class Start:
 
     def kill_one(self, kind: str) -> bool:
         """Kill -9 of such a process, if there is one."""
-        found = next(self.at_work(kind), None)
-        if found is not None:
-            found.kill()
-        return found is not None
+        for process in self.at_work(kind):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+                return True
+        return False
 
     def end(self, kind: str) -> tuple[str, str]:
         """End it, and see that it ends as it should; what it said."""
