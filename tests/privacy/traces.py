@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -26,11 +24,12 @@ def holds_only_bins(folder: Path) -> list[str]:
         if file.name.endswith(".tmp") or file.suffix not in (".parquet", ".json", ".log"):
             problems.append(f"{name}: a file of another kind")
         elif file.suffix == ".parquet":
-            problems += [f"{name}: {problem}" for problem in _too_fine(pq.read_table(file))]
+            problems += [f"{name}: {problem}" for problem in too_fine(pq.read_table(file))]
     return problems
 
 
-def _too_fine(table: pa.Table) -> Iterator[str]:
+def too_fine(table: pa.Table) -> Iterator[str]:
+    """What in a table is neither a ledger without counts nor whole bins."""
     if table.schema.names == VIDEOS.names:
         if any(table[column].null_count < len(table) for column in _COUNTS):
             yield "counts faces"
@@ -74,25 +73,3 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
         if isinstance(path, str | bytes) and flags & (os.O_WRONLY | os.O_RDWR):
             for watch in Writes._watching:
                 watch.files.add(os.fsdecode(path))
-
-
-def contents(file: Path) -> bytes:
-    """All bytes of a file; of a Parquet file its columns as well, which on the disk are compressed."""
-    data = file.read_bytes()
-    if data[:4] == b"PAR1" and data[-4:] == b"PAR1":
-        table = pq.read_table(pa.BufferReader(data))
-        for column in table.columns:
-            with suppress(pa.ArrowInvalid, NotImplementedError, TypeError):
-                data += np.ascontiguousarray(column.to_numpy()).tobytes()
-    return data
-
-
-def found(needles: dict[str, bytes], files: Iterator[Path]) -> set[tuple[str, str]]:
-    """Which needles are in which files: names of both."""
-    hits = set()
-    for file in files:
-        with suppress(OSError):
-            if file.is_file() and not file.is_symlink():
-                data = contents(file)
-                hits |= {(name, str(file)) for name, needle in needles.items() if needle in data}
-    return hits
