@@ -26,7 +26,8 @@ def main(source: str, out: str, model: str, control: str, *more: str) -> None:
 
     Path(control).write_bytes(CONTROL)
     write_table(Path(f"{control}.parquet"), FACES.empty_table())
-    schedule.UNIT_COST_S = schedule.MIN_UNIT_COST_S = 0.01
+    for name in ("UNIT_COST_S", "MIN_UNIT_COST_S"):
+        setattr(schedule, name, 0.01)
     if "die" in more:
         threading.Thread(target=_die_in_time, args=(Path(out),), daemon=True).start()
     fer_batch.run(source, out, CONFIG, model=model, resources=fer_batch.Resources(cpus=2))

@@ -37,11 +37,11 @@ class Recorded:
     code: int
 
 
-def record(strace: str, command: Sequence[str | Path], logs: Path) -> Recorded:
+def record(strace: str, command: Sequence[str], logs: Path) -> Recorded:
     """Run a command to its end, and that of all it started."""
     logs.mkdir()
     traced = [strace, "-ff", "--seccomp-bpf", "-y", "-xx", "-s", "10000000", "-e", f"trace={_CALLS}", "-e",
-              "signal=none", "-o", logs / "of"]  # fmt: skip
+              "signal=none", "-o", str(logs / "of")]  # fmt: skip
     done = subprocess.run([*traced, *command], cwd=ROOT, capture_output=True, text=True, check=False)
     files: dict[str, bytearray] = defaultdict(bytearray)
     mapped, others = set(), []

@@ -43,8 +43,8 @@ def runs(folder: Path, tiny: ModelBundle) -> list[tuple[Recorded, list[str]]]:
     write_class(folder / "class.mp4")
     found = []
     for name in ("die", "live"):
-        command = [sys.executable, "-m", "tests.privacy.child", folder / "class.mp4", folder / "out", tiny.path,
-                   folder / "control", name]  # fmt: skip
+        arguments = (folder / "class.mp4", folder / "out", tiny.path, folder / "control", name)
+        command = [sys.executable, "-m", "tests.privacy.child", *map(str, arguments)]
         recorded = record(strace, command, folder / f"strace-{name}")
         found.append((recorded, [*holds_only_bins(folder / "out"), *map(str, (folder / "out").rglob("*.parquet"))]))
     return found
