@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -126,7 +127,8 @@ def test_all_nodes_lost_is_waited_for_then_said() -> None:
 
 
 def test_a_run_waits_for_what_is_asked_and_is_refused_with_the_sums() -> None:
-    time, asked_for = Time(), []
+    time = Time()
+    asked_for: list[Any] = []
 
     def look() -> Sequence[Node]:
         return [Node("head", 0, 0), *(Node(f"n{i}", 4, 0) for i in range(int(time.now // 10)))]
