@@ -18,7 +18,10 @@ from fer_batch.progress import Progress
 from fer_batch.run_folder import RunState
 from jobs.status import status
 
-BUNDLE = cast("ModelBundle", SimpleNamespace(name="tiny", sha256="0" * 64, input_size=32, figures={}, provenance={}))
+BUNDLE = cast(
+    "ModelBundle",
+    SimpleNamespace(name="tiny", sha256="0" * 64, input_size=32, figures_in=lambda _precision: {}, provenance={}),
+)
 HALF_WAY = Progress("running", counts=Counts(ok=3, failed=1, frames=70, faces=40, tracks=9), found=12, all_found=True)
 
 
