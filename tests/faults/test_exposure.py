@@ -23,8 +23,9 @@ from tests.faults.watch import shared_files
 
 pytestmark = pytest.mark.ray
 
-ALONE = 'mount --bind "$0" /mnt && mount -t tmpfs tmpfs /tmp && mount -t tmpfs tmpfs /dev/shm && exec "$@"'
-"""In namespaces of its own: no network, an empty /tmp and shared memory, the test's folder at /mnt."""
+ALONE = 'mount --bind "$0" /mnt && mount -t tmpfs tmpfs /dev/shm && TMPDIR=/mnt/tmp exec "$@"'
+"""In namespaces of its own: no network, empty shared memory, the test's folder at /mnt with an empty one for temporary
+files in it. /tmp itself stays, as the project may lie there."""
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,8 @@ def watched(clips: Clips, tiny: ModelBundle, tmp_path_factory: pytest.TempPathFa
         shutil.copy(getattr(clips, name).path, work / "in")
     shutil.copy(clips.not_videos["text"], work / "in")
     shutil.copytree(tiny.path, work / "model")
-    (work / "home").mkdir()
+    for name in ("home", "tmp"):
+        (work / name).mkdir()
     apart: list[str | Path] = ["unshare", "--net", "--mount", "sh", "-c", ALONE]
     is_alone = subprocess.run([*apart, work, "true"], capture_output=True, check=False).returncode == 0
     base = Path("/mnt") if is_alone else work

@@ -13,6 +13,7 @@ import socket
 import stat
 import struct
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,7 +22,7 @@ from typing import Any
 
 import psutil
 
-PLACES = (Path("/tmp"), Path("/dev/shm"))  # noqa: S108 - looked at, not used
+PLACES = (Path(tempfile.gettempdir()), Path("/dev/shm"))  # noqa: S108 - looked at, not used
 
 
 def family() -> Iterator[psutil.Process]:
