@@ -21,8 +21,12 @@ from fer_batch.schema import EMOTIONS
 from tests.tiny import write_tiny_bundle
 from tests.training.faces import pictures, rows, write_csv, write_votes
 from training.commands import evaluate, train
+from training.commands.options import read_data
+from training.data.fer2013 import DataError
 from training.evaluation.curves import find_history
 from training.evaluation.evaluate import predict
+from training.fit.display import TrainingDisplay
+from training.fit.history import EpochRecord
 
 app = typer.Typer()
 app.command()(train)
@@ -215,3 +219,35 @@ def test_the_shipped_model_on_real_pictures(shared: Path, tmp_path: Path) -> Non
     assert figures["n"] == 300
     claimed = ModelBundle.load().figures["accuracy"]
     assert abs(figures["accuracy"] - claimed) < 0.08  # three standard errors of 300 pictures
+
+
+def test_votes_beside_the_data_that_do_not_fit_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write_csv(tmp_path / "fer2013.csv", rows("PublicTest", 14))
+    votes = write_votes(tmp_path / "fer2013new.csv", ["PublicTest"] * 3)
+    assert read_data(data)["PublicTest"].votes is None
+    assert "without FER+: " in capsys.readouterr().err
+    with pytest.raises(DataError, match="votes for 3 rows of PublicTest"):
+        read_data(data, votes)
+
+
+def test_a_stopped_training_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_csv(tmp_path / "fer2013.csv", rows("Training", 32) + rows("PublicTest", 14, seed=1))
+    small = ["--depths", "1,1,1,1", "--width", "4", "--input-size", "32", "--batch", "16", "--precision", "float32"]
+    command = [
+        "train",
+        data,
+        "--out",
+        tmp_path / "model",
+        "--checkpoints",
+        tmp_path / "checkpoints",
+        "--no-int8",
+        *small,
+    ]
+
+    def stop(display: TrainingDisplay, record: EpochRecord) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TrainingDisplay, "epoch", stop)
+    stopped = CliRunner().invoke(app, [str(each) for each in [*command, "--epochs", 2]])
+    assert stopped.exit_code == 130
+    assert "stopped, epochs done: 1; the same command goes on from there" in stopped.stderr

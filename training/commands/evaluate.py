@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from fer_batch.errors import RefusedError
-from training.commands.options import VALIDATION
+from training.commands.options import VALIDATION, read_data
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,8 +60,7 @@ def evaluate(
     """Score a model on labelled pictures: accuracy, F1, calibration, each class; all with 95 % intervals."""
     from fer_batch.bundle import ModelBundle
     from fer_batch.precision import choose
-    from training.data.faces import read_fer2013, split_named
-    from training.data.votes import find_votes
+    from training.data.faces import split_named
 
     if history is not None and page is None:
         raise RefusedError("--history is drawn on the page; add --page FILE.html")
@@ -70,7 +69,7 @@ def evaluate(
         raise RefusedError(f"model {bundle.name} takes colour; FER2013 is grey, so it cannot be evaluated on it")
     if precision == "int8":
         choose(precision, bundle, on_gpu=False)
-    pictures = split_named(read_fer2013(data, ferplus=ferplus or find_votes(data)), split, data)
+    pictures = split_named(read_data(data, ferplus), split, data)
     curves = None
     if page is not None:
         from training.evaluation.curves import find_history

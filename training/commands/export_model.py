@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fer_batch.errors import RefusedError
-from training.commands.options import TRAINING, VALIDATION
+from training.commands.options import TRAINING, VALIDATION, read_data
 
 if TYPE_CHECKING:
     from fer_batch.bundle import ModelBundle
@@ -70,11 +70,10 @@ def _add_int8(bundle: ModelBundle, data: Path | None) -> None:
         raise RefusedError(f"model {bundle.name} takes colour; FER2013 is grey, so its loss cannot be measured on it")
     from fer_batch.precision import too_much
     from training.commands.evaluate import show_int8
-    from training.data.faces import read_fer2013, split_named
-    from training.data.votes import find_votes
+    from training.data.faces import split_named
     from training.export.bundle import add_int8
 
-    splits = read_fer2013(data, ferplus=find_votes(data))
+    splits = read_data(data)
     training, validation = (split_named(splits, split, data) for split in (TRAINING, VALIDATION))
     written = add_int8(bundle, training, validation)
     show_int8(written.figures_in("int8"), len(written.int8_content()))

@@ -11,7 +11,7 @@ import typer
 
 from fer_batch.errors import RefusedError
 from training.commands.evaluate import show, show_int8
-from training.commands.options import TRAINING, VALIDATION
+from training.commands.options import TRAINING, VALIDATION, read_data
 
 if TYPE_CHECKING:
     from fer_batch.bundle import ModelBundle
@@ -24,7 +24,7 @@ def train(
         Path,
         typer.Argument(
             help="FER2013 with the splits Training and PublicTest: the CSV, plain or .gz, or a folder of pictures "
-            "(train/angry/*.jpg, test/angry/*.jpg ...)."
+            "(train/angry, test/angry and so on)."
         ),
     ],
     out: Annotated[
@@ -127,11 +127,10 @@ def train(
         raise RefusedError(f"--out {out} exists already; name another folder or add --overwrite")
 
     from fer_batch.bundle import ModelBundle
-    from training.data.faces import read_fer2013, split_named
-    from training.data.votes import find_votes
+    from training.data.faces import split_named
 
     teachers = [ModelBundle.load(each) for each in teacher or ()]
-    splits = read_fer2013(data, ferplus=ferplus or find_votes(data), cache=checkpoints / "cache")
+    splits = read_data(data, ferplus, checkpoints / "cache")
     _describe(splits, data, explore)
     if out is None:
         return
@@ -185,14 +184,20 @@ def _run(
 
     start = load_start(recipe.weights, mean=recipe.mean)
     recipe = replace(recipe, weights=start.name, teachers=tuple(bundle.name for bundle in teachers))
-    _say(f"finding the faces in {len(training)} pictures, once")
+    _say(f"finding the faces in {len(training)} pictures, or reading where they were found before")
     landmarks = find_landmarks(training.images, cache=checkpoints / "cache")
     template = landmark_template(landmarks)
     training = replace(training, alignments=alignments(landmarks, template, SIDE))
     trainer = Trainer(recipe, training, validation, checkpoints, start=start.weights, teachers=teachers)
     _say(f"{len(training) - trainer.blank} pictures to learn from ({trainer.blank} blank ones left out)")
-    with TrainingDisplay(recipe, trainer.history, Console(stderr=True)) as display:
-        weights = trainer.run(report=display.epoch, step=display.step)
+    if trainer.history:
+        _say(f"going on from {checkpoints}, epochs done: {len(trainer.history)}")
+    try:
+        with TrainingDisplay(recipe, trainer.history, Console(stderr=True)) as display:
+            weights = trainer.run(report=display.epoch, step=display.step)
+    except KeyboardInterrupt:
+        _say(f"stopped, epochs done: {len(trainer.history)}; the same command goes on from there")
+        raise
     origin = Origin(
         name=name,
         title=f"{name}: apparent expression from a face crop",

@@ -145,7 +145,7 @@ class Trainer:
             if asked.get(key) != there.get(key):
                 raise RefusedError(
                     f"{self.folder} holds a run with another recipe: {key} is {there.get(key)!r} there, "
-                    f"{asked.get(key)!r} now. Continue it with the same options, or name another folder."
+                    f"{asked.get(key)!r} now. Continue it with the same options, or name another --checkpoints folder."
                 )
 
     def _ready(self, stage: int) -> StageRun:
