@@ -10,8 +10,10 @@ import logging
 import math
 import os
 import secrets
+import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -177,13 +179,19 @@ def _start_ray(**options: Any) -> None:
 
 @contextmanager
 def _own_signals() -> Iterator[None]:
-    """Ray, as it starts, would have SIGTERM end the process at once, with a trace; ours stays in force."""
+    """Ray, as it starts, would have SIGTERM end the process at once, with a trace; ours stays in force.
+
+    It sets two handlers: one in Python, which is kept from it, and one beneath, in C++, in whose place Python's is put
+    again.
+    """
     theirs = ray._private.utils.set_sigterm_handler
     ray._private.utils.set_sigterm_handler = lambda _handler: None
     try:
         yield
     finally:
         ray._private.utils.set_sigterm_handler = theirs
+        if threading.current_thread() is threading.main_thread():  # no other may
+            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
 
 
 def _no_dashboard(*_args: Any, **_options: Any) -> tuple[str, None]:
