@@ -94,10 +94,10 @@ def test_what_was_not_measured_is_not_told() -> None:
     assert "FER+: on" not in card()
     assert "In int8" not in card()
     ferplus = {"n": 30, "prediction": 0.7, "prediction_95": [0.5, 0.8], "label": 0.65, "label_95": [0.5, 0.8]}
-    int8 = {"accuracy": 0.6, "accuracy_difference": -0.012, "accuracy_difference_95": [-0.02, 0.001]}
-    text = card(ferplus=ferplus, int8=int8)
+    paired = {"accuracy_difference": -0.012, "accuracy_difference_95": [-0.02, 0.001], "same_class": 0.9}
+    text = card(ferplus=ferplus, int8={**evaluation().figures(), **paired})
     assert "70.0 % [50.0, 80.0]" in text
-    assert "-1.20 points\n[-2.00, 0.10]" in text
+    assert "-1.20 points [-2.00, 0.10] on the same pictures, 90.0 % of them called the same" in text
 
 
 def test_a_split_without_the_rare_class_has_no_example() -> None:
