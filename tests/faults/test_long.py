@@ -82,11 +82,12 @@ def kind_of(title: str) -> str:
 
 
 def growth(looks: list[dict[str, Any]]) -> dict[str, float]:
-    """MB by which each process grew, at its most, after a tenth of the time in which there was a model.
+    """MB by which each process grew, at its most, after a tenth of the time in which units were worked on.
 
     A worker that is started later counts from its first unit on.
     """
-    working = [look for look in looks if any(map(has_model, titles(look)))]
+    working = [look for look in looks if look["phase"] == "running" and any(map(has_model, titles(look)))]
+    working = working[next(i for i, look in enumerate(working) if any("_unit_task" in each for each in titles(look))) :]
     begun, ended = working[0]["at_s"], working[-1]["at_s"]
     held: dict[str, list[int]] = {}
     for look in looks:
@@ -108,7 +109,7 @@ def has_model(title: str) -> bool:
 
 
 def grown_mb(sizes: list[int]) -> float:
-    """From the median of the first looks: while a process forks, what it alone holds seems to be little."""
+    """From the median of the first looks."""
     return round((max(sizes) - statistics.median(sizes[:SETTLING])) / 1e6, 1)
 
 
@@ -163,15 +164,16 @@ def test_five_thousand_clips(tiny: ModelBundle, tmp_path: Path, record_property:
     def first(name: str, part: float) -> dict[str, Any]:
         return next(look for look in looks if look[name] >= part * n_videos)
 
-    def driver(begun: float, ended: float) -> list[int]:
-        seen = [look for look in looks if begun <= look["at_s"] <= ended]
+    def driver(phases: Collection[str]) -> list[int]:
+        seen = [look for look in looks if look["found"] >= n_videos / 10 and look["phase"] in phases]
         return [size for look in seen for title, size in look["held"].values() if title == "driver"]
 
-    begun, ended, last = first("found", 0.1)["at_s"], first("videos", 0.98)["at_s"], looks[-1]["at_s"]
     quarters = [first("videos", part) for part in (0.25, 0.5, 0.75, 0.99)]
     figures: dict[str, Any] = {
-        "driver_grew_mb": grown_mb(driver(begun, ended)),
-        "joining_the_ledger_took_mb": round((max(driver(begun, last)) - max(driver(begun, ended))) / 1e6, 1),
+        "driver_grew_mb": grown_mb(driver(["running"])),
+        "joining_the_ledger_took_mb": round(
+            (max(driver(["running", "finishing"])) - max(driver(["running"]))) / 1e6, 1
+        ),
         "grew_mb": growth(looks),
         **{
             f"{name}_of_the_{which}_quarter": round(quarters[last][name] - quarters[last - 1][name], 1)
