@@ -12,9 +12,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 
 class Raylets:
@@ -84,6 +86,10 @@ def raylets(*cpus: int, job_server: bool = False) -> Iterator[Raylets]:
             yield Raylets(program, environment, Path(folder) / "err")
         finally:
             program.communicate("stop\n", timeout=120)
+            for process in psutil.process_iter(["cmdline"]):  # agents of a killed node live on for a minute
+                if any(folder in part for part in process.info["cmdline"] or ()):
+                    with suppress(psutil.NoSuchProcess):
+                        process.kill()
 
 
 def _keep(job_server: bool, cpus: list[int]) -> None:

@@ -139,7 +139,7 @@ def test_a_run_waits_for_what_is_asked_and_is_refused_with_the_sums() -> None:
     assert fleet.size == 12
     assert asked_for[0] == [{"CPU": 1.0}] * 12
     time.now = 0
-    with pytest.raises(RefusedError, match=r"--gpus 2 is asked, but the 3 nodes of the cluster have 0 GPUs; waited 25 s"):
+    with pytest.raises(RefusedError, match=r"--gpus 2 is asked, but the 3 nodes .* have 0 GPUs; waited 25 s"):
         gathered(Resources(address="x", gpus=2, wait_s=25), look, asked_for.append, time, time.sleep)
     with pytest.raises(RefusedError, match="waited 0 s"):
         gathered(Resources(address="x", cpus=99, wait_s=0), look, asked_for.append, time, time.sleep)
