@@ -166,7 +166,7 @@ def session(resources: Resources) -> Iterator[None]:
 @contextmanager
 def _joined(address: str, asked: Resources) -> Iterator[Fleet]:
     """A connection to a cluster; gives its nodes."""
-    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "1")  # see the top of the engine
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "1")  # read when Ray is imported
     from fer_batch import engine
 
     with engine.cluster(address, None):

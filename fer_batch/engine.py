@@ -12,7 +12,6 @@ import os
 import secrets
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Collection, Iterator
@@ -20,12 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# Read by Ray when it is imported. The first keeps every socket of a local Ray on loopback (an address alone does not,
-# in Ray 2.60; whoever means to join a cluster sets it to 1 first); the second keeps it from reporting its use.
-if "ray" not in sys.modules and os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0") == "0":
-    # A secret of this process' own, or Ray would leave one in the user's home folder.
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
-    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+# Read by Ray when it is imported; the first keeps it from reporting its use.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # what matters is in our own log
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -133,6 +127,7 @@ def cluster(address: str | None, placement: Placement | None) -> Iterator[None]:
         return
     with scratch_folder() as folder, overflow_folder() as overflow:
         ray._private.services.start_api_server = _no_dashboard
+        _stay_on_loopback()
         try:
             _start_ray(
                 address="local",
@@ -151,6 +146,20 @@ def cluster(address: str | None, placement: Placement | None) -> Iterator[None]:
             raise StoppedError(f"Ray did not start or broke down: {error}. See run.log in the run's folder") from error
         finally:
             ray.shutdown()
+
+
+def _stay_on_loopback() -> None:
+    """Keep every socket of an embedded Ray on loopback, and strangers out of it.
+
+    An address alone does not, in Ray 2.60. Ray reads these settings when it is imported, which a program may have done
+    before it imported this module; its processes read them from the environment. They stay: Ray keeps the first secret.
+    """
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
+    # A secret of this process' own, or Ray would leave one in the user's home folder.
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    ray._raylet.Config.initialize("")  # type: ignore[attr-defined]
 
 
 def _start_ray(**options: Any) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import ray  # noqa: F401 - before fer_batch, as a program may that uses both: too late for what Ray reads then
 
 PLACES = (Path(tempfile.gettempdir()), Path("/dev/shm"))  # noqa: S108 - looked at, not used
 
