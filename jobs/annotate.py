@@ -20,7 +20,7 @@ from rich.progress import Progress as Bar
 
 from fer_batch.errors import RefusedError, VideoError
 from jobs.interrupt import INTERRUPTED
-from jobs.shown import refuse_single_people
+from jobs.shown import refuse_single_people, refuse_without_faces
 from jobs.values import clock
 
 if TYPE_CHECKING:
@@ -70,7 +70,9 @@ def annotate(
     if run is not None:
         from fer_batch.store import Run
 
-        refuse_single_people(Run(run).info, "annotate --run")
+        info_of_run = Run(run).info
+        refuse_without_faces(info_of_run, "annotate --run")
+        refuse_single_people(info_of_run, "annotate --run")
     listed = out.with_suffix(".review.csv")
     _check_places(video, [out, listed] if obscure else [out], overwrite)
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from jobs.shown import refuse_single_people
+from jobs.shown import refuse_single_people, refuse_without_faces, refuse_without_people
 
 MIN_SEGMENT_MS, MAX_GAP_MS = 200, 500
 """As in :mod:`reports.export.elan`, which is not imported for ``--help``; a test holds them together."""
@@ -57,7 +57,8 @@ def export(
 ) -> None:
     """Write a run's tables for SPSS, R, Excel or ELAN, and a methods paragraph; also while the run goes on.
 
-    The tables are videos (a row a file, with means over time), frames and faces. methods.md says how they were made,
+    The tables are videos (a row a file, with means over time), frames and faces; at privacy level tracks frames,
+    tracks and their bins of time. methods.md says how they were made,
     with versions, settings, figures and references, ready to paste.
     """
     from fer_batch.store import Run
@@ -65,6 +66,9 @@ def export(
     from reports.export import export as write
 
     run = Run(path)
+    refuse_without_people(run.info, "export")
+    if Kind.ELAN in (formats or []):
+        refuse_without_faces(run.info, "--format elan")
     refuse_single_people(run.info, "export")
     console, errors = Console(), Console(stderr=True)
     chosen: list[Format] = [kind.value for kind in dict.fromkeys(formats or [Kind.CSV])]

@@ -56,12 +56,7 @@ def build_pages(run: Run, settings: Settings) -> Built:
     job = settings.job
     people, note, problem = None, None, None
     if job is not None and job.kind in {"sessions", "customer_feedback"} and job.participants is not None:
-        if run.level != "faces":
-            note = (
-                f"The pages of kind {job.kind} need rows of faces, and at privacy.level {run.level!r} none are kept: "
-                "means of tracks are in the tables"
-            )
-        elif is_filled_in(job.participants):
+        if is_filled_in(job.participants):
             try:
                 people = of_kind(run, job)
             except RefusedError as error:

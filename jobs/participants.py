@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from fer_batch.errors import RefusedError
-from jobs.shown import refuse_single_people, refuse_without_faces
+from jobs.shown import refuse_single_people, refuse_without_faces, refuse_without_people
 
 
 def participants(
@@ -40,8 +40,9 @@ def participants(
     if not out.parent.is_dir():
         raise RefusedError(f"--out {out}: there is no folder {out.parent}; make it first")
     run = Run(path)
-    refuse_without_faces(run.info, "participants")
+    refuse_without_people(run.info, "participants")
     if contact_sheet is not None:
+        refuse_without_faces(run.info, "--contact-sheet")
         refuse_single_people(run.info, "--contact-sheet")
     made = prefilled(run, rows)
     write_prefilled(out, made)

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from fer_batch.errors import RefusedError
-from jobs.shown import refuse_without_faces
+from jobs.shown import refuse_without_faces, refuse_without_people
 
 if TYPE_CHECKING:
     from fer_batch.store import Run
@@ -81,8 +81,10 @@ def report(
     run = Run(path)
     if out is not None:
         _check_place(out, run)
-    if groups is not None or thumbnails:
-        refuse_without_faces(run.info, "--thumbnails" if thumbnails else "--groups")
+    if thumbnails:
+        refuse_without_faces(run.info, "--thumbnails")
+    if groups is not None:
+        refuse_without_people(run.info, "--groups")
     console = Console(soft_wrap=True)
     if groups is not None:
         from reports.groups import Settings, build_groups, compare

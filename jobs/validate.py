@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fer_batch.errors import RefusedError
-from jobs.shown import refuse_single_people
+from jobs.shown import refuse_single_people, refuse_without_faces
 
 if TYPE_CHECKING:
     from fer_batch.store import Run
@@ -56,6 +56,7 @@ def validate(
     if more and codes is None:
         raise RefusedError(f"{more[0]}: files of codes are given after --codes")
     run = Run(path)
+    refuse_without_faces(run.info, "validate")
     refuse_single_people(run.info, "validate")
     if out is not None:
         _prepare(run, out, n, seed, [name.strip() for name in coders.split(",") if name.strip()], show, as_json)

@@ -18,8 +18,8 @@ from fer_batch.bundle import DEFAULT_BUNDLE
 from fer_batch.bundle_folder import DESCRIPTION
 from fer_batch.errors import RefusedError
 from fer_batch.lease import Lease
-from fer_batch.schema import FACES, FRAMES, PROBABILITIES
-from fer_batch.store import Run
+from fer_batch.schema import FACES, FRAMES, PROBABILITIES, TRACK_BINS, TRACKS
+from fer_batch.store import MEND, Run
 
 FRAME_COLUMNS: Final = ("timestamp_ms", "duration_ms", "n_faces", *PROBABILITIES, "reason")
 """The columns of the table `frames` that pages use."""
@@ -73,6 +73,23 @@ class VideoTables:
     problem: str | None = None
 
 
+@dataclass(frozen=True)
+class TrackTables:
+    """One video's rows at privacy level `tracks`.
+
+    Attributes:
+        video_id: the content's fingerprint; a plain file name.
+        frames: its sampled frames in order of time (:data:`FRAME_COLUMNS`, without probabilities).
+        tracks: its tracks (:data:`fer_batch.schema.TRACKS` but for the id).
+        bins: their bins of time (:data:`fer_batch.schema.TRACK_BINS` but for the id).
+    """
+
+    video_id: str
+    frames: pa.Table
+    tracks: pa.Table
+    bins: pa.Table
+
+
 class RunTables:
     """One consistent view of a run's tables, also while the run goes on.
 
@@ -96,7 +113,8 @@ class RunTables:
         if self.info["state"] == "running" and Lease(run.work_dir / "lease.json").holder() is None:
             self.info["state"] = "broken off"  # killed: it had no time to say so
         self.ledger = run.videos()
-        self._folders = {"faces": Path(run.faces_dir), "frames": Path(run.frames_dir)}
+        self._folders = {"faces": Path(run.faces_dir), "frames": Path(run.frames_dir),
+                         "tracks": self.path / "tracks", "track_bins": self.path / "track_bins"}  # fmt: skip
         self._parts: dict[str, set[str]] = {}
         ids, parts = self.ledger["video_id"].to_pylist(), self.ledger["part"].to_pylist()
         part_of = {}
@@ -123,6 +141,23 @@ class RunTables:
         """
         for part in sorted(self._parts):
             yield from self._part(part, sorted(self._parts[part]))
+
+    def tracks(self) -> Iterator[TrackTables]:
+        """As :meth:`videos`, of a run at privacy level `tracks`.
+
+        Raises:
+            RefusedError: a part is missing, damaged or not sorted by video.
+        """
+        wanted = (("frames", FRAMES, FRAME_COLUMNS), ("tracks", TRACKS, tuple(TRACKS.names[1:])),
+                  ("track_bins", TRACK_BINS, tuple(TRACK_BINS.names[1:])))  # fmt: skip
+        for part in sorted(self._parts):
+            try:
+                files = [_Videos(self._folders[name] / part, schema, columns) for name, schema, columns in wanted]
+                for video_id in sorted(self._parts[part]):
+                    yield TrackTables(video_id, *(file.rows_of(video_id) for file in files))
+            except (pa.ArrowInvalid, OSError) as error:
+                what = "is missing" if isinstance(error, FileNotFoundError) else "is damaged"
+                raise RefusedError(f"{self.path}: a file that holds rows ({part}) {what}; {MEND}") from error
 
     def _part(self, part: str, ids: list[str]) -> Iterator[VideoTables]:
         try:

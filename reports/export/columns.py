@@ -7,7 +7,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from fer_batch.schema import EMOTIONS, FACES, FRAMES, PROBABILITIES, VIDEOS
+from fer_batch.schema import EMOTIONS, FACES, FRAMES, PROBABILITIES, TRACK_BINS, TRACKS, VIDEOS
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,13 @@ FACE_COLUMNS: Final = _with_path(_declared(FACES))
 FRAME_COLUMNS: Final = _with_path(_declared(FRAMES))
 """A row a sampled frame; likewise."""
 
+TRACK_COLUMNS: Final = _with_path(_declared(TRACKS))
+TRACK_BIN_COLUMNS: Final = _with_path(_declared(TRACK_BINS))
+"""A row a track, and a row a track and bin of time, at privacy level `tracks`; likewise."""
+
+TIME_COLUMNS: Final = tuple(column for column in FRAME_COLUMNS if column.name not in PROBABILITIES)
+"""A row a sampled frame at privacy level `tracks`, which has no probabilities of frames."""
+
 
 def share_column(name: str, description: str, *, low: int = 0, label: str = "") -> Column:
     """A column of a measure between `low` (0 or -1) and 1."""
@@ -180,3 +187,6 @@ VIDEO_COLUMNS: Final = (
     ),
 )
 """A row a file: the ledger, then measures of the whole video."""
+
+LEDGER_COLUMNS: Final = VIDEO_COLUMNS[: -len(MEAN_COLUMNS) - 1]
+"""A row a file at privacy level `tracks`: means over all faces of a frame are not kept."""

@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from fer_batch.errors import RefusedError, StoppedError
 from fer_batch.store import Run, atomic_write
+from reports.export import columns as c
 from reports.export import elan, spss, tables, text, trials
-from reports.export.columns import FACE_COLUMNS, FRAME_COLUMNS, VIDEO_COLUMNS, Column
+from reports.export.columns import Column
 from reports.export.earlier import tidy
 from reports.export.methods import citation, methods
 from reports.export.tables import Committed
@@ -130,7 +131,7 @@ def export(
     words = methods(
         committed,
         elan=(min_segment_ms, max_gap_ms) if "elan" in formats else None,
-        participants=None if rows is None else trials.in_words(rows),
+        participants=None if rows is None else trials.in_words(rows, committed.level),
     )
     with atomic_write(begin(METHODS)) as file:
         file.write(words.encode("utf-8", "backslashreplace"))
@@ -139,12 +140,23 @@ def export(
 
 
 def _tables(run: Committed) -> list[Table]:
-    rows = {row["video_id"]: row for row in run.ledger.select(["video_id", "n_sampled", "n_faces"]).to_pylist()}
+    names = ["video_id", "n_sampled", "n_faces", "n_tracks"]
+    rows = {row["video_id"]: row for row in run.ledger.select(names).to_pylist()}
     of = [rows[content.video_id] for content in run.contents]
+
+    def counted(name: str) -> int:
+        return sum(row[name] or 0 for row in of)
+
+    if run.level == "faces":
+        listed = [("frames", c.FRAME_COLUMNS, counted("n_sampled")), ("faces", c.FACE_COLUMNS, counted("n_faces"))]
+    else:
+        bins = sum(part.num_rows for content in run.contents for part in run.rows_of("track_bins", content))
+        listed = [("frames", c.TIME_COLUMNS, counted("n_sampled")), ("tracks", c.TRACK_COLUMNS, counted("n_tracks")),
+                  ("track_bins", c.TRACK_BIN_COLUMNS, bins)]  # fmt: skip
+    columns = c.VIDEO_COLUMNS if run.level == "faces" else c.LEDGER_COLUMNS
     return [
-        Table("videos", VIDEO_COLUMNS, partial(tables.videos, run), run.ledger.num_rows),
-        Table("frames", FRAME_COLUMNS, partial(tables.frames, run), sum(row["n_sampled"] or 0 for row in of)),
-        Table("faces", FACE_COLUMNS, partial(tables.faces, run), sum(row["n_faces"] or 0 for row in of)),
+        Table("videos", columns, partial(tables.videos, run), run.ledger.num_rows),
+        *(Table(name, columns, partial(tables.rows, run, name, columns), count) for name, columns, count in listed),
     ]
 
 

@@ -49,7 +49,7 @@ def methods(run: Committed, *, elan: tuple[int, int] | None = None, participants
         _videos(run, made_with),
         _pipeline(run),
         _model(run.info["model"]),
-        _measures(),
+        _measures() if run.level == "faces" else _means_of_tracks(run),
         *([participants] if participants else []),
         *([_elan(*elan)] if elan else []),
         _software(run),
@@ -162,6 +162,19 @@ def _measures() -> str:
         "Means over time are over the time with a face and weight each sample by the time that it stands for; where a "
         "frame has several faces, their mean counts. Valence is p(happy) - max(p(angry), p(disgust), p(fear), p(sad)), "
         "expressiveness is 1 - p(neutral), and coverage is the time with a face divided by the sampled time. Scores "
+        "are of apparent expression, what a face looks like to the model, and not of felt emotion; a probability is "
+        "not an intensity."
+    )
+
+
+def _means_of_tracks(run: Committed) -> str:
+    bin_s = run.info["config"]["privacy"]["bin_s"]
+    return (
+        "No rows of faces were kept (privacy level tracks), only each track's means over time, each sample weighted by "
+        f"the time that it stands for, over the whole track and in bins of {bin_s} s from the start of the video; "
+        "fewer than three samples have no mean. Of a trial the bins count that lie wholly in it; with person largest "
+        "the track with the largest mean face in each bin, and others only while it is not in view. Valence is the "
+        "mean of p(happy) - max(p(angry), p(disgust), p(fear), p(sad)), expressiveness that of 1 - p(neutral). Scores "
         "are of apparent expression, what a face looks like to the model, and not of felt emotion; a probability is "
         "not an intensity."
     )

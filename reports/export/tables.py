@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fer_batch.errors import StoppedError
-from fer_batch.schema import FACES, FRAMES, PROBABILITIES
+from fer_batch.schema import FACES, FRAMES, PROBABILITIES, TRACK_BINS, TRACKS
 from fer_batch.store import Run
 from reports import measures
-from reports.export.columns import FACE_COLUMNS, FRAME_COLUMNS, LEVELS, VIDEO_COLUMNS, Column
+from reports.export.columns import LEDGER_COLUMNS, LEVELS, VIDEO_COLUMNS, Column
 from reports.load import RunTables
 from reports.measures.columns import column, weighted
 
@@ -59,6 +59,7 @@ class Committed:
         info: ``run.json``, completed as :class:`reports.load.RunTables` does.
         ledger: the ledger, sorted by path.
         contents: those with rows, in the order of the ledger.
+        level: the run's privacy level, `faces` or `tracks`.
     """
 
     def __init__(self, run: Run) -> None:
@@ -66,6 +67,7 @@ class Committed:
         Raises:
             RefusedError: the run's folder is damaged.
         """
+        run.check_holds("frames")
         checked = RunTables(run)
         self.path = Path(run.path)
         self.info = checked.info
@@ -76,11 +78,14 @@ class Committed:
             if row["video_id"] is not None and row["part"] is not None:
                 found.setdefault(row["video_id"], Content(**row))
         self.contents = tuple(found.values())
-        self._folders = {"faces": (Path(run.faces_dir), FACES), "frames": (Path(run.frames_dir), FRAMES)}
+        self.level = run.level
+        self._folders = {"faces": (Path(run.faces_dir), FACES), "frames": (Path(run.frames_dir), FRAMES),
+                         "tracks": (self.path / "tracks", TRACKS),
+                         "track_bins": (self.path / "track_bins", TRACK_BINS)}  # fmt: skip
         self._small: dict[str, tuple[str, pa.Table]] = {}
 
     def rows_of(self, table: str, content: Content) -> Iterator[pa.Table]:
-        """A content's rows of the table ``faces`` or ``frames`` in batches, by time.
+        """A content's rows of a table in batches, in the table's order.
 
         Raises:
             StoppedError: the file that holds them is missing or damaged.
@@ -112,17 +117,14 @@ class Committed:
         yield self._small[table][1]
 
 
-def faces(run: Committed) -> Iterator[pa.Table]:
-    """The table of faces (:data:`reports.export.columns.FACE_COLUMNS`)."""
-    return _rows(run, "faces", FACE_COLUMNS)
+def rows(run: Committed, table: str, columns: tuple[Column, ...]) -> Iterator[pa.Table]:
+    """A table of the run as it is exported.
 
-
-def frames(run: Committed) -> Iterator[pa.Table]:
-    """The table of sampled frames (:data:`reports.export.columns.FRAME_COLUMNS`)."""
-    return _rows(run, "frames", FRAME_COLUMNS)
-
-
-def _rows(run: Committed, table: str, columns: tuple[Column, ...]) -> Iterator[pa.Table]:
+    Args:
+        run: what it has committed.
+        table: the name of its folder.
+        columns: those that are exported (:mod:`reports.export.columns`).
+    """
     for content in run.contents:
         for batch in run.rows_of(table, content):
             path = pa.array([content.path] * batch.num_rows, pa.string())
@@ -130,7 +132,9 @@ def _rows(run: Committed, table: str, columns: tuple[Column, ...]) -> Iterator[p
 
 
 def videos(run: Committed) -> Iterator[pa.Table]:
-    """The table of files (:data:`reports.export.columns.VIDEO_COLUMNS`): one video's rows are in memory at once."""
+    """The table of files (:data:`reports.export.columns.VIDEO_COLUMNS`, at privacy level `tracks` LEDGER_COLUMNS): one
+    video's rows are in memory at once.
+    """
     with_rows = {content.video_id: content for content in run.contents}
     first: dict[str, tuple[str, dict[str, Any]]] = {}
     for batch in run.ledger.to_batches(max_chunksize=1024):
@@ -146,7 +150,7 @@ def videos(run: Committed) -> Iterator[pa.Table]:
                 first[video_id] = row["path"], found
             coverage = row["with_face_ms"] / row["sampled_ms"] if row["sampled_ms"] else None
             rows.append({**row, "coverage": coverage, **found, "copy_of": copy_of})
-        yield pa.Table.from_pylist(rows, schema=_schema(VIDEO_COLUMNS))
+        yield pa.Table.from_pylist(rows, schema=_schema(VIDEO_COLUMNS if run.level == "faces" else LEDGER_COLUMNS))
 
 
 def _measures_of(run: Committed, content: Content) -> dict[str, Any]:
@@ -155,6 +159,8 @@ def _measures_of(run: Committed, content: Content) -> dict[str, Any]:
     length = column(sampled, "duration_ms")
     reasons = np.array(["" if reason is None else reason for reason in sampled["reason"].to_pylist()], dtype=object)
     found: dict[str, Any] = {f"{name}_ms": int(length[reasons == name].sum()) for name, _ in LEVELS["reason"]}
+    if run.level != "faces":
+        return found
     means = measures.expressions(sampled)
     if means["mean"].null_count:
         return found

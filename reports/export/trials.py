@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
+from fer_batch.config import PrivacyLevel
 from fer_batch.page import counted
 from fer_batch.schema import PROBABILITIES
 from fer_batch.store import Run
@@ -101,7 +102,7 @@ def trials(run: Run, participants: Participants) -> list[dict[str, Any]]:
 
 def _measures(samples: Samples) -> dict[str, Any]:
     seen, sampled = samples.seen_ms, samples.sampled_ms
-    found = {"n_samples": int(samples.seen.sum()), "sampled_ms": sampled, "seen_ms": seen,
+    found = {"n_samples": samples.n_seen, "sampled_ms": sampled, "seen_ms": seen,
              "coverage": seen / sampled if sampled else None}  # fmt: skip
     if not samples.seen.any():
         return found
@@ -212,8 +213,8 @@ def _slugs(cells: Sequence[Cell]) -> dict[Cell, str]:
     return found
 
 
-def in_words(rows: Sequence[dict[str, Any]]) -> str:
-    """What the participants table held and what of it is analysed, for the methods paragraph."""
+def in_words(rows: Sequence[dict[str, Any]], level: PrivacyLevel) -> str:
+    """What the participants table held and what of it is analysed, for the methods paragraph of a run at that level."""
     people = {row["participant_id"] for row in rows}
     kept = [row for row in rows if row["excluded"] is None]
     reasons = Counter(" ".join(row["excluded"].split()) for row in rows if row["excluded"] is not None)
@@ -223,8 +224,10 @@ def in_words(rows: Sequence[dict[str, Any]]) -> str:
         text += f", of which {len(rows) - len(kept)} {'is' if len(rows) - len(kept) == 1 else 'are'} left out: {listed}"
     left = {row["participant_id"] for row in kept}
     text += f". Analysed are {counted(len(left), 'participant')} in {counted(len(kept), 'trial')}"
+    if level == "faces":
+        text += ". A trial's samples are those timed from its start to before its end"
     return (
-        f"{text}. A trial's samples are those timed from its start to before its end. In the wide table repeats of a "
+        f"{text}. In the wide table repeats of a "
         "stimulus are taken together, weighted by time; coverage is the part of the sampled time in which the "
         "participant's face is seen, trials in which it never is included."
     )

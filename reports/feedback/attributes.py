@@ -104,4 +104,5 @@ def breakdown(
     factor = make_factor(name, cells.conditions, nanmean(of_person, 1), nanmean(coverage, 1), settings.min_group)
     strata = np.isfinite(of_person[..., 0]).any(axis=1).argmax(axis=1)
     drawn = draw(list(strata), settings.resamples, settings.seed)
-    return Breakdown(name, without, small, means(factor, drawn, settings), differences(factor, drawn, settings))
+    of_groups = [row for row in means(factor, drawn, settings) if row["measure"] in cells.measures]
+    return Breakdown(name, without, small, of_groups, differences(factor, drawn, settings))

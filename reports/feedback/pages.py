@@ -62,7 +62,8 @@ def build_feedback(
     highest = max((100 * float(np.nanmax(one.high)) for one in found.shares if np.isfinite(one.high).any()), default=0)
     html = environment.get_template("feedback.html").render(
         info=info, purpose=wording.purpose(info), base="../", found=found, settings=study.settings, labels=LABELS,
-        measures=list(LABELS), shown=SHOWN, least=LEAST_PEOPLE, most_paired=MOST_PAIRED_OFF,
+        measures=list(study.cells.measures), bin_ms=study.cells.bin_ms,
+        shown=[name for name in SHOWN if name in study.cells.measures], least=LEAST_PEOPLE, most_paired=MOST_PAIRED_OFF,
         n_people=len(study.cells.people), table=study.participants.path.name, step_s=study.cells.step_ms / 1000,
         stimuli=_ranked(found, ranking), ranks=page.embedded(ranks(chances)) if chances else None,
         left_out=sorted(set(study.cells.left_out.values())), n_left_out=len(study.cells.left_out),

@@ -39,7 +39,7 @@ class Feedback:
     Attributes:
         study: the comparison of stimuli and conditions.
         measure, above: what is counted in `shares`.
-        shares: of each stimulus that enough people saw.
+        shares: of each stimulus that enough people saw; none at privacy level `tracks`.
         breakdowns: by attribute.
         positions: mean position of each stimulus in the sessions, where the table says it.
         tables: a table for each of :data:`SCHEMAS`.
@@ -92,7 +92,8 @@ def survey(
             replace(asked, baseline=None),
         )
     )
-    found = [shares(plain, s, measure, above, asked.min_group) for s in range(len(plain.stimuli))]
+    stimuli = range(len(plain.stimuli)) if plain.bin_ms is None else ()  # means of bins have no course
+    found = [shares(plain, s, measure, above, asked.min_group) for s in stimuli]
     shown = tuple(one for one in found if one is not None)
     said = read_attributes(table, participants.trials, attributes)
     downs = tuple(breakdown(name, said[name], cells.people, participants.trials, samples, asked) for name in attributes)

@@ -52,7 +52,7 @@ def own_baselines(
         weights = np.concatenate([(one.end_ms - one.start_ms)[one.seen] for one in parts])
         if weights.sum() > 0:
             means[key] = np.average(values, axis=0, weights=weights)
-            counts.append(len(values))
+            counts.append(sum(one.n_seen for one in parts))
     basis = Baseline(
         settings.baseline, len(counts), min(counts, default=0), float(np.median(counts)) if counts else 0.0,
         max(counts, default=0),
@@ -79,10 +79,12 @@ def why_left_out(
         return trial.excluded
     if trial.unread is not None:
         return trial.unread
+    if samples is not None and samples.bin_ms is not None and not len(samples.start_ms):
+        return f"no bin of {samples.bin_ms // 1000} s lies wholly in it"
     if samples is None or samples.sampled_ms == 0:
         return "nothing was sampled"
     if samples.seen_ms == 0:
-        return "face never seen"
+        return "face never seen" if samples.bin_ms is None else "face seen in fewer than three samples of each bin"
     if samples.seen_ms < asked.min_coverage * samples.sampled_ms:
         return f"face seen for less than {asked.min_coverage:.0%}"
     if asked.baseline is not None and (trial.participant, trial.session) not in (baselines or {}):

@@ -13,7 +13,7 @@ from fer_batch.errors import RefusedError
 from fer_batch.schema import PROBABILITIES
 from reports.groups.analysed import Baseline, own_baselines, why_left_out
 from reports.groups.grid import OnGrid, on_grid, step_ms
-from reports.groups.samples import VALUES, Samples
+from reports.groups.samples import OF_SAMPLES, VALUES, Samples
 from reports.groups.settings import Settings
 from reports.groups.small import too_small
 from reports.groups.trials import Trial
@@ -70,6 +70,7 @@ class Cells:
         peak_ms: length of the part of each trial in which its peak is sought: that of the shortest stimulus.
         left_out: why a row is not analysed though the table does not exclude it, by row.
         small_conditions, small_stimuli: names of those with too few people; nothing of them is in here.
+        bin_ms: length of the bins of time that all is made of, at privacy level `tracks`; None where there are samples.
         baseline: None without one.
     """
 
@@ -83,6 +84,12 @@ class Cells:
     baseline: Baseline | None
     small_conditions: tuple[str, ...] = ()
     small_stimuli: tuple[str, ...] = ()
+    bin_ms: int | None = None
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Those of :data:`MEASURES` that there can be."""
+        return tuple(name for name in MEASURES if self.bin_ms is None or name not in OF_SAMPLES)
 
     def counts(self, trial: Trial) -> bool:
         """Whether a row belongs to a condition and a stimulus with enough people, so that it counts in totals."""
@@ -126,14 +133,22 @@ def make_cells(trials: Sequence[Trial], samples: Mapping[int, Samples], settings
     number = {name: i for i, name in enumerate(people)}
     made = []
     for name, rows in of_stimulus.items():
-        steps = -(-max(trial.end_ms - trial.start_ms for trial in rows) // step)
+        steps = -(-max(_length_ms(trial, samples[trial.row]) for trial in rows) // step)
         edges = np.arange(steps + 1) * step
         gridded = [_gridded(trial, samples[trial.row], baselines, edges, settings) for trial in rows]
         peaks = [_peak(one, trial.end_ms - trial.start_ms, step, peak_ms, settings)
+                 if samples[trial.row].bin_ms is None else np.nan
                  for one, trial in zip(gridded, rows, strict=True)]  # fmt: skip
         keys = [(number[t.participant], conditions.index(t.condition or EVERYBODY)) for t in rows]
-        made.append(_pooled(lengths[name], keys, gridded, peaks, [int(samples[t.row].seen.sum()) for t in rows]))
-    return Cells(people, tuple(of_stimulus), conditions, tuple(made), step, peak_ms, left_out, baseline, *small)
+        made.append(_pooled(lengths[name], keys, gridded, peaks, [samples[t.row].n_seen for t in rows]))
+    bin_ms = mine[0].bin_ms
+    return Cells(people, tuple(of_stimulus), conditions, tuple(made), step, peak_ms, left_out, baseline, *small, bin_ms)
+
+
+def _length_ms(trial: Trial, samples: Samples) -> int:
+    """Of a trial; a sample taken in its last bin may stand for longer."""
+    length = trial.end_ms - trial.start_ms
+    return length if samples.bin_ms is None else max(length, int(samples.end_ms[-1]))
 
 
 def _gridded(
@@ -144,9 +159,21 @@ def _gridded(
     settings: Settings,
 ) -> OnGrid:
     values = samples.values - baselines.get((trial.participant, trial.session), 0.0)
+    return on_grid(samples, np.column_stack([values, positive(samples, values, settings.positive_above)]), edges)
+
+
+def positive(samples: Samples, values: Floats, above: float) -> Floats:
+    """Whether each sample's valence is above a value, 1.0 or 0.0; NaN for means of bins, of which that says nothing.
+
+    Args:
+        samples: they.
+        values: float64 (n, 9), :data:`reports.groups.samples.VALUES` of them, a baseline subtracted.
+        above: the value.
+    """
+    if samples.bin_ms is not None:
+        return np.full(len(values), np.nan)
     with np.errstate(invalid="ignore"):
-        positive = values[:, VALUES.index("valence")] > settings.positive_above
-    return on_grid(samples, np.column_stack([values, positive]), edges)
+        return (values[:, VALUES.index("valence")] > above).astype(np.float64)
 
 
 def _peak(trial: OnGrid, length_ms: int, step: int, peak_ms: int, settings: Settings) -> float:

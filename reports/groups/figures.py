@@ -222,6 +222,8 @@ def points(factor: Factor, rows: Sequence[Mapping[str, Any]], titles: Titles) ->
     labels: dict[str, list[str]] = {}
     for k, measure in enumerate(MEASURES):
         means = {row["level"]: row for row in rows if row["measure"] == measure}
+        if not means:
+            continue
         mine = [means[factor.levels[level]] for level in levels]
         sure = [row["low"] is not None for row in mine]
         found = [factor.values[:, level, k] for level in levels]

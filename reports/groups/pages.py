@@ -14,7 +14,7 @@ from fer_batch.store import Run
 from reports import wording
 from reports.assets import prepare, write_page
 from reports.groups import figures
-from reports.groups.cells import AFFECT, EVERYBODY, MEASURES
+from reports.groups.cells import AFFECT, EVERYBODY
 from reports.groups.compare import EFFECT_RESAMPLES, MOST_PAIRED_OFF, Factor
 from reports.groups.estimate import LEAST_PEOPLE
 from reports.groups.figures import LABELS
@@ -72,7 +72,8 @@ def build_groups(
     }
     common = {
         "info": info, "purpose": wording.purpose(info), "base": "../", "study": study, "settings": study.settings,
-        "cells": study.cells, "labels": LABELS, "affect": AFFECT, "measures": MEASURES, "names": names,
+        "cells": study.cells, "labels": LABELS, "names": names, "measures": study.cells.measures,
+        "affect": [name for name in AFFECT if name in study.cells.measures], "bin_ms": study.cells.bin_ms,
         "least": LEAST_PEOPLE, "everybody": EVERYBODY, "band_resamples": BAND_RESAMPLES,
         "effect_resamples": EFFECT_RESAMPLES, "most_paired": MOST_PAIRED_OFF, "n_people": len(study.cells.people),
         "run_id": run.id, "has_index": (folder / "index.html").is_file() if has_index is None else has_index,
@@ -126,7 +127,7 @@ def _stimulus(
                        "small": people < study.settings.min_group,
                        "coverage": float(coverage.mean()) if people else None,
                        "lowest": float(coverage.min()) if people else None})  # fmt: skip
-    curves = study.curves[name]
+    curves = study.curves.get(name, [])
     return environment.get_template("groups_stimulus.html").render(
         **common, name=name, length_ms=one.length_ms, groups=groups, pictures=found, problem=problem,
         curves=_curves(curves, study) if curves else None, steps=_steps(curves),

@@ -16,7 +16,7 @@ from fer_batch.errors import StoppedError
 from fer_batch.store import Run, atomic_write
 from reports import wording
 from reports.groups.trials import COLUMNS
-from reports.load import RunTables, VideoTables
+from reports.load import RunTables, TrackTables, VideoTables
 from reports.measures.columns import column
 
 Rows = Literal["video", "track"]
@@ -36,14 +36,15 @@ def prefilled(run: Run, rows: Rows = "video") -> list[dict[str, str]]:
     tables = RunTables(run)
     found: dict[str, list[dict[str, str]]] = {}
     ledger = _first_of_content(tables)
-    for video in tables.videos():
+    for video in tables.tracks() if run.level == "tracks" else tables.videos():
         row = ledger[video.video_id]
         times = {"start_ms": "0", "end_ms": str(row["duration_ms"])}
         same = dict.fromkeys(COLUMNS, "") | {"video": _plain(row["path"]), **times, "session": "1", "run": run.id}
         if rows == "video":
             found[row["path"]] = [{**same, "person": "largest", SEEN: ""}]
         else:
-            tracks = [{**same, "person": f"track:{n}", SEEN: seen} for n, seen in _tracks(video)]
+            there = _tracks(video) if isinstance(video, VideoTables) else _known_tracks(video)
+            tracks = [{**same, "person": f"track:{n}", SEEN: seen} for n, seen in there]
             found[row["path"]] = tracks or [{**same, "person": "largest", SEEN: "no face"}]
     return [row for path in sorted(found) for row in found[path]]
 
@@ -125,10 +126,21 @@ def _tracks(video: VideoTables) -> list[tuple[int, str]]:
     made = []
     for track in np.unique(ids):
         mine = ids == track
-        first, last = start[mine][0], start[mine][-1] + length[mine][-1]
-        share = page.percent(length[mine].sum() / sampled if sampled else None)
-        made.append((int(track), f"{wording.clock(first)} to {wording.clock(last)}, {share} of the time"))
+        last = start[mine][-1] + length[mine][-1]
+        made.append((int(track), _when(start[mine][0], last, length[mine].sum(), sampled)))
     return made
+
+
+def _known_tracks(video: TrackTables) -> list[tuple[int, str]]:
+    """As :func:`_tracks`, at privacy level `tracks`."""
+    sampled = column(video.frames, "duration_ms").sum()
+    return [(row["track_id"], _when(row["start_ms"], row["end_ms"], row["seen_ms"], sampled)) for row in
+            video.tracks.to_pylist()]  # fmt: skip
+
+
+def _when(first_ms: float, last_ms: float, seen_ms: float, sampled_ms: float) -> str:
+    share = page.percent(seen_ms / sampled_ms if sampled_ms else None)
+    return f"{wording.clock(first_ms)} to {wording.clock(last_ms)}, {share} of the time"
 
 
 def _best(faces: pa.Table) -> pa.Table:

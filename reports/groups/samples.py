@@ -1,4 +1,6 @@
-"""What a run has of each trial: its samples, with the participant's face where it was seen."""
+"""What a run has of each trial: its samples, with the participant's face where it was seen; or at privacy level
+`tracks` its bins of time, see :mod:`reports.groups.binned`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from fer_batch.errors import RefusedError
@@ -21,6 +24,9 @@ from reports.measures.columns import Floats, column
 VALUES: Final = (*PROBABILITIES, "valence", "expressiveness")
 """Columns of a sample's values."""
 
+OF_SAMPLES: Final = ("time_positive", "peak_valence")
+"""Measures that can be made of single samples only, not of means of bins."""
+
 
 @dataclass(frozen=True, slots=True)
 class Samples:
@@ -32,12 +38,21 @@ class Samples:
             if they come first.
         seen: bool (n,), whether the participant's face was seen.
         values: float64 (n, 9), :data:`VALUES`; NaN where it was not.
+        counts: int64 (n,), samples with the face that each row is the mean of; None where each is a sample.
+        bin_ms: length of the bins of time that rows are means of; None where they are samples.
     """
 
     start_ms: NDArray[np.int64]
     end_ms: NDArray[np.int64]
     seen: NDArray[np.bool_]
     values: Floats
+    counts: NDArray[np.int64] | None = None
+    bin_ms: int | None = None
+
+    @property
+    def n_seen(self) -> int:
+        """Samples with the face."""
+        return int(self.seen.sum() if self.counts is None else self.counts.sum())
 
     @property
     def seen_ms(self) -> int:
@@ -62,10 +77,12 @@ def read_samples(run: Run, trials: Sequence[Trial], table: Path) -> dict[int, Sa
         RefusedError: two participants are the same face in a frame, a selector does not fit, or a file of the run is
             damaged.
     """
-    of_video: dict[str, list[Trial]] = defaultdict(list)
-    for trial in trials:
-        if trial.excluded is None and trial.unread is None and trial.video_id is not None:
-            of_video[trial.video_id].append(trial)
+    if run.level == "tracks":
+        from reports.groups.binned import read_binned
+
+        return read_binned(run, trials, table)
+    run.check_holds("faces")
+    of_video = by_video(trials)
     tables = RunTables(run)
     sizes = {row["video_id"]: (row["width"], row["height"]) for row in tables.rows()}
     found: dict[int, Samples] = {}
@@ -77,13 +94,28 @@ def read_samples(run: Run, trials: Sequence[Trial], table: Path) -> dict[int, Sa
     return found
 
 
+def by_video(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
+    """The trials that count, by the content that they are of."""
+    found: dict[str, list[Trial]] = defaultdict(list)
+    for trial in trials:
+        if trial.excluded is None and trial.unread is None and trial.video_id is not None:
+            found[trial.video_id].append(trial)
+    return found
+
+
+def times(frames: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """When each of a video's samples begins and ends, int64 (n,)."""
+    start = frames["timestamp_ms"].to_numpy().astype(np.int64)
+    end = start + frames["duration_ms"].to_numpy()
+    end[:-1] = np.minimum(end[:-1], start[1:])  # times are rounded down: two samples never share a moment
+    return start, end
+
+
 def _of_video(video: VideoTables, trials: list[Trial], size: tuple[Any, Any], table: Path) -> dict[int, Samples]:
     frames, faces = video.frames, video.faces
     assert frames is not None  # noqa: S101 - read_samples has looked
     assert faces is not None  # noqa: S101
-    start = frames["timestamp_ms"].to_numpy().astype(np.int64)
-    end = start + frames["duration_ms"].to_numpy()
-    end[:-1] = np.minimum(end[:-1], start[1:])  # times are rounded down: two samples never share a moment
+    start, end = times(frames)
     face_time = faces["timestamp_ms"].to_numpy().astype(np.int64)
     values = np.stack([column(faces, name) for name in VALUES], axis=1)
     owner = np.full(faces.num_rows, -1)

@@ -59,7 +59,7 @@ class Study:
         factors: ``condition``, if the table has at least two, then ``stimulus``. Groups that are too small are in
             none, see :mod:`reports.groups.small`.
         curves: of each stimulus by condition, by the stimulus' name; under ``("condition",)`` and ``("stimulus",)`` the
-            courses of conditions over all stimuli and of stimuli over all conditions.
+            courses of conditions over all stimuli and of stimuli over all conditions. Empty at privacy level `tracks`.
         tables: a table for each of :data:`SCHEMAS`.
     """
 
@@ -109,7 +109,7 @@ def _compare(participants: Participants, cells: Cells, settings: Settings) -> St
     found["flow"] = flow([one for one in participants.trials if cells.counts(one)], cells.left_out, settings.baseline)
     found["people"] = _people(cells)
     for factor in (*factors, by_stimulus):
-        found["means"] += means(factor, drawn, settings)
+        found["means"] += [row for row in means(factor, drawn, settings) if row["measure"] in cells.measures]
         found["differences"] += differences(factor, drawn, settings)
         found["ranking"] += ranking(factor, drawn)
     curves = _curves(cells, tuple(factors), by_stimulus, drawn[:BAND_RESAMPLES], settings)
@@ -133,6 +133,8 @@ def _curves(
     cells: Cells, factors: tuple[Factor, ...], by_stimulus: Factor, drawn: NDArray[np.float32], settings: Settings
 ) -> dict[str | tuple[str], list[over_time.Curve]]:
     made: dict[str | tuple[str], list[over_time.Curve]] = {}
+    if cells.bin_ms is not None:
+        return made
     if factors and len(cells.stimuli) > 1:
         made["condition",] = over_time.of_conditions(cells, drawn, settings)
     if 1 < by_stimulus.shown.sum() <= MOST_PAIRED_OFF + 1:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fer_batch.store import Run
 from reports.groups.estimate import Estimate, draw, holm, one_group
 from reports.groups.participants import Participants, read_participants
-from reports.groups.samples import read_samples
+from reports.groups.samples import OF_SAMPLES, read_samples
 from reports.groups.settings import Settings
 from reports.measures.columns import Floats
 from reports.sessions.visits import MEASURES, Visit, is_dated, make_visits
@@ -49,6 +49,7 @@ class Sessions:
         left_out: why a row is not analysed though the table does not exclude it, by row.
         unit: of the axis, ``week`` or ``session``.
         tables: a table for each of :data:`SCHEMAS`.
+        bin_ms: length of the bins of time that all is made of, at privacy level `tracks`; None where there are samples.
     """
 
     participants: Participants
@@ -57,6 +58,12 @@ class Sessions:
     left_out: Mapping[int, str]
     unit: str
     tables: dict[str, pa.Table]
+    bin_ms: int | None = None
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Those of :data:`reports.sessions.visits.MEASURES` that there can be."""
+        return tuple(name for name in MEASURES if self.bin_ms is None or name not in OF_SAMPLES)
 
     @property
     def people(self) -> list[str]:
@@ -77,7 +84,9 @@ def follow(run: Run, table: Path, settings: Settings | None = None) -> Sessions:
     """
     asked = settings or Settings()
     participants = read_participants(table, run)
-    visits, left_out = make_visits(participants.trials, read_samples(run, participants.trials, table), asked)
+    samples = read_samples(run, participants.trials, table)
+    visits, left_out = make_visits(participants.trials, samples, asked)
+    bin_ms = next((one.bin_ms for one in samples.values()), None)
     unit = "week" if all(is_dated(visit.session) for visit in visits) else "session"
     by_person: dict[str, list[Visit]] = {}
     for visit in visits:
@@ -90,8 +99,10 @@ def follow(run: Run, table: Path, settings: Settings | None = None) -> Sessions:
         "changes": _changes(by_person, slopes, drawn, asked),
         "course": _course(by_person, drawn, asked),
     }
+    if bin_ms is not None:
+        found = {name: [row for row in rows if row["measure"] not in OF_SAMPLES] for name, rows in found.items()}
     tables = {name: pa.Table.from_pylist(found[name], schema=schema) for name, schema in SCHEMAS.items()}
-    return Sessions(participants, asked, tuple(visits), left_out, unit, tables)
+    return Sessions(participants, asked, tuple(visits), left_out, unit, tables, bin_ms)
 
 
 def _line(visits: list[Visit]) -> tuple[Floats, Floats, Floats]:

@@ -32,6 +32,8 @@ def one_person(
     at = [visit.at for visit in visits]
     drawn = {}
     for k, name in enumerate(MEASURES):
+        if name not in line:
+            continue
         mean = np.array([visit.mean.values[k] for visit in visits])
         reach = np.nan_to_num(np.array([visit.high[k] for visit in visits]) - mean)
         texts = [_said(visit, k) for visit in visits]
@@ -56,6 +58,8 @@ def everybody(found: Sessions, titles: Titles) -> Figure:
     course = found.tables["course"].to_pylist()
     drawn: dict[str, list[dict[str, Any]]] = {}
     for k, name in enumerate(MEASURES):
+        if name not in found.measures:
+            continue
         x: list[float | None] = []
         y: list[float | None] = []
         texts: list[str] = []

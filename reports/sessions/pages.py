@@ -51,7 +51,8 @@ def build_sessions(run: Run, found: Sessions, out: Path | None = None, *, single
     files = {who: f"participant-{number:03d}.html" for number, who in enumerate(found.people, 1)}
     common = {
         "info": info, "purpose": wording.purpose(info), "base": "../", "found": found, "files": files,
-        "settings": found.settings, "labels": LABELS, "measures": MEASURES, "shown": SHOWN, "least": LEAST_PEOPLE,
+        "settings": found.settings, "labels": LABELS, "measures": found.measures, "bin_ms": found.bin_ms,
+        "shown": [name for name in SHOWN if name in found.measures], "least": LEAST_PEOPLE,
         "least_sessions": LEAST_SESSIONS, "least_blocks": LEAST_BLOCKS, "blocks": BLOCKS,
         "block_s": BLOCK_MS // 1000, "table": found.participants.path.name, "unit": found.unit,
     }  # fmt: skip
@@ -73,6 +74,8 @@ def _person(found: Sessions, who: str) -> dict[str, Any]:
     rows = found.tables["visits"].to_pylist()
     lines: dict[str, tuple[float, float] | None] = {}
     for k, name in enumerate(MEASURES):
+        if name not in found.measures:
+            continue
         slope, at = slopes[name]["slope"], np.array([visit.at for visit in visits])
         middle = float(np.mean([visit.mean.values[k] for visit in visits]))
         lines[name] = None if slope is None else (middle + slope * (at[0] - at.mean()), middle + slope

@@ -14,6 +14,7 @@ import numpy as np
 from fer_batch.errors import RefusedError
 from fer_batch.schema import PROBABILITIES
 from reports.groups.analysed import own_baselines, why_left_out
+from reports.groups.cells import positive
 from reports.groups.grid import on_grid
 from reports.groups.samples import VALUES, Samples
 from reports.groups.settings import Settings
@@ -113,7 +114,7 @@ def make_visits(
         calm = mean_of(neutral[who], np.zeros(len(VALUES)), settings.positive_above) if neutral[who] else None
         low, high = _interval(mean, calm, settings)
         found.append(
-            Visit(*who, at[who], len(rows), int(sum(one.seen.sum() for one in mine)), sum(one.seen_ms for one in mine),
+            Visit(*who, at[who], len(rows), sum(one.n_seen for one in mine), sum(one.seen_ms for one in mine),
                   sum(one.sampled_ms for one in mine), mean, low, high, calm)
         )  # fmt: skip
     return sorted(found, key=lambda one: (one.participant, one.at)), left_out
@@ -175,13 +176,14 @@ def mean_of(parts: Sequence[Samples], away: Floats, positive_above: float) -> Me
     """
     total = sum(one.seen_ms for one in parts)
     block = max(BLOCK_MS, -(-total // BLOCKS))
+    if (bin_ms := parts[0].bin_ms) is not None:
+        block = -(-block // bin_ms) * bin_ms  # a bin's means cannot be divided among blocks
     areas, seen = [], []
     for one in parts:
         values = one.values - away
-        with np.errstate(invalid="ignore"):
-            positive = values[:, VALUES.index("valence")] > positive_above
         end = int(one.end_ms[-1]) if len(one.end_ms) else 0
-        grid = on_grid(one, np.column_stack([values, positive]), np.arange(0, end + block, block))
+        columns = np.column_stack([values, positive(one, values, positive_above)])
+        grid = on_grid(one, columns, np.arange(0, end + block, block))
         areas.append(grid.area[:, _ORDER])
         seen.append(grid.seen_ms)
     area, time = np.concatenate(areas), np.concatenate(seen)
