@@ -17,6 +17,7 @@ import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 # Read by Ray when it is imported; the first keeps it from reporting its use.
@@ -123,7 +124,7 @@ def cluster(address: str | None, placement: Placement | None) -> Iterator[None]:
         try:
             yield
         finally:
-            ray.shutdown()
+            _shut_down()
         return
     with scratch_folder() as folder, overflow_folder() as overflow:
         ray._private.services.start_api_server = _no_dashboard
@@ -137,7 +138,10 @@ def cluster(address: str | None, placement: Placement | None) -> Iterator[None]:
                 include_dashboard=False,
                 _node_ip_address="127.0.0.1",
                 _temp_dir=str(folder),
-                _system_config={"automatic_object_spilling_enabled": False},  # crops never reach a disk
+                _system_config={
+                    "automatic_object_spilling_enabled": False,  # crops never reach a disk
+                    "task_events_report_interval_ms": 0,  # for Ray's dashboard only, and 10 MB of the driver's memory
+                },
                 object_spilling_directory=None if overflow is None else str(overflow),  # not when it is full either
                 **quiet,
             )
@@ -145,7 +149,34 @@ def cluster(address: str | None, placement: Placement | None) -> Iterator[None]:
         except (RayError, TimeoutError, ConnectionError) as error:
             raise StoppedError(f"Ray did not start or broke down: {error}. See run.log in the run's folder") from error
         finally:
-            ray.shutdown()
+            _shut_down()
+
+
+def _shut_down() -> None:
+    """End Ray, all of it: a KeyboardInterrupt that is raised on a signal meanwhile comes afterwards.
+
+    Were it left half done, Ray would try again as the process exits, and end it with code 1.
+    """
+    is_main = threading.current_thread() is threading.main_thread()  # no other hears signals
+    numbers = (signal.SIGINT, signal.SIGTERM) if is_main else ()
+    handlers = {int(number): handler for number in numbers if callable(handler := signal.getsignal(number))}
+    held: list[KeyboardInterrupt] = []
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        try:
+            handlers[number](number, frame)
+        except KeyboardInterrupt as error:
+            held.append(error)
+
+    for number in handlers:
+        signal.signal(number, hold)
+    try:
+        ray.shutdown()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if held:
+        raise held[0]
 
 
 def _stay_on_loopback() -> None:

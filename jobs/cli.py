@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -15,6 +16,7 @@ from jobs.annotate import annotate
 from jobs.doctor import doctor
 from jobs.export import export
 from jobs.init import init
+from jobs.interrupt import INTERRUPTED, SIGNALS
 from jobs.participants import participants
 from jobs.predict import predict
 from jobs.report import report
@@ -67,10 +69,22 @@ for command in (
 def main() -> None:
     """Entry point of ``fer-batch``: turns errors into messages and exit codes."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop is as orderly as Ctrl-C
+    is_interrupted = False
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        nonlocal is_interrupted
+        is_interrupted = True
+        raise KeyboardInterrupt
+
+    for number in SIGNALS:  # a scheduler's stop is as orderly as Ctrl-C
+        signal.signal(number, interrupt)
     console = Console(stderr=True)
     try:
         app()
+    except SystemExit as ended:
+        if is_interrupted and ended.code == STOPPED:  # typer's own answer to it
+            sys.exit(INTERRUPTED)
+        raise
     except FerBatchError as error:
         word = "refused" if isinstance(error, RefusedError) else "stopped"
         console.print(f"fer-batch: {word}: {error}", markup=False, highlight=False, soft_wrap=True)

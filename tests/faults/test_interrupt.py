@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+
+from jobs.cli import main
 
 SCRIPT = """
 import subprocess, sys, time
@@ -24,6 +31,15 @@ with resumable(Console(stderr=True)):
         child.kill()
         print("clean", flush=True)
 """
+
+
+@pytest.fixture
+def handlers() -> Generator[None, None, None]:
+    """What this process does on a signal is afterwards as before."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def start(cleaning: float) -> tuple[subprocess.Popen[str], psutil.Process]:
@@ -57,3 +73,51 @@ def test_twice() -> None:
     assert "clean" not in said
     psutil.wait_procs([child], timeout=60)
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", ["run", "status"])
+def test_every_command_ends_with_130(
+    command: str,
+    number: signal.Signals,
+    handlers: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A run also while its pages are built, when all videos are done."""
+
+    class Done:
+        path, level = tmp_path, "faces"
+        info: dict[str, Any] = {"counts": {}, "mended": []}  # noqa: RUF012
+
+    def interrupted(*_arguments: object) -> None:
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr("fer_batch.api.run", lambda **_options: Done())
+    monkeypatch.setattr("jobs.pages.build_pages", interrupted)
+    monkeypatch.setattr("fer_batch.store.Run", interrupted)
+    place = [str(tmp_path), "--out", str(tmp_path / "out")] if command == "run" else [str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["fer-batch", command, *place])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert ("the same command goes on" in capsys.readouterr().err) == (command == "run")
+
+
+def test_ray_is_ended_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of it would end the process with code 1, as Ray's own code does when it is asked a second time."""
+    from fer_batch import engine
+
+    is_ended = False
+
+    def shutdown() -> None:
+        nonlocal is_ended
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)  # for the signal to be heard
+        is_ended = True
+
+    monkeypatch.setattr("ray.shutdown", shutdown)
+    with pytest.raises(KeyboardInterrupt):
+        engine._shut_down()
+    assert is_ended
