@@ -52,6 +52,7 @@ def run(
     resources: Resources | None = None,
     redo: bool = False,
     retry_failed: bool = False,
+    verify: bool = False,
     purpose: dict[str, Any] | None = None,
     job: dict[str, Any] | None = None,
     is_ready: Callable[[Path], bool] | None = None,
@@ -71,6 +72,8 @@ def run(
         resources: what may be used; None for the whole machine.
         redo: throw away what the folder holds of another configuration.
         retry_failed: try failed videos again.
+        verify: read all tables that are there through, and do again what is damaged in them; without being asked this
+            is done where it takes a second or two (:data:`fer_batch.mend.READ_BYTES`).
         purpose: what the run is for, for ``run.json`` and every page; None keeps what was declared before. The command
             line checks it (:mod:`jobs.purpose`); here it is only written down.
         job: what else of its job file should stand in ``run.json``: kind and retention.
@@ -131,7 +134,8 @@ def run(
             follow(progress)
 
         try:
-            state.info["mended"] = mend(Run(path), metadata, was_joined=state.info["completed"] is not None)
+            was_joined = state.info["completed"] is not None
+            state.info["mended"] = mend(Run(path), metadata, was_joined, read_all=verify)
             _carry_out(context, bundle, fleet, asked.wait_s, discovery, retry_failed, is_ready, state, tell)
             lease.check()
             _complete(Run(path), state)

@@ -2,12 +2,17 @@
 
 Nothing is thrown away. A damaged file is moved to ``damaged/``; the videos whose rows it held are entered in the ledger
 as ``failed: lost``, so that readers do not look for them, and are done anew when the run meets their files.
+
+The ledger and unfinished segments are read through at every start, and so are the tables' parts where that takes no
+more than a second or two. Of more parts only the ends are looked at, which tells those that were torn: a bit that
+flipped is found by whoever reads them, as pages carry checksums, and by a start that is asked to read all of them.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +26,7 @@ from fer_batch.commit import LAST, SEGMENT_COUNTS, beside, commit_rows
 from fer_batch.errors import RefusedError, StoppedError
 from fer_batch.ledger import PIECE_ROWS, join, pieces
 from fer_batch.schema import FOLDERS, TABLES, VIDEOS
-from fer_batch.store import Run, damage_named
+from fer_batch.store import Run
 
 log = logging.getLogger("fer_batch")
 
@@ -30,6 +35,14 @@ LOST: Final = "lost"
 
 DAMAGED: Final = "damaged"
 """Folder for what is set aside."""
+
+READ_FILES: Final = 500
+READ_BYTES: Final = 100_000_000
+"""Parts of tables that are read through at every start: no more files and no more bytes than these, in a second or
+two. All parts of a run over 100,000 recordings would take ten minutes, a look at their ends a second (measured)."""
+
+_LAST_BYTES: Final = b"PAR1"
+"""How every Parquet file ends."""
 
 _ROWS: Final = {"faces": "n_faces", "frames": "n_sampled", "tracks": "n_tracks"}
 """The ledger's column that says how many rows a video has in a table, where one does."""
@@ -71,7 +84,7 @@ def known(path: Path) -> dict[str, Any]:
     return {}
 
 
-def mend(run: Run, metadata: dict[str, str], was_joined: bool) -> list[str]:
+def mend(run: Run, metadata: dict[str, str], was_joined: bool, read_all: bool = False) -> list[str]:
     """Set aside what is damaged, join the ledger, and enter videos whose rows are gone as lost.
 
     To be called by whoever holds the folder's lease, before anything is done.
@@ -80,6 +93,7 @@ def mend(run: Run, metadata: dict[str, str], was_joined: bool) -> list[str]:
         run: the run.
         metadata: for the ledger.
         was_joined: ``videos.parquet`` must be there, as the run was complete before.
+        read_all: read all parts through, however many there are.
 
     Returns:
         What was found, a sentence each; it is in the log too.
@@ -100,13 +114,13 @@ def mend(run: Run, metadata: dict[str, str], was_joined: bool) -> list[str]:
     if is_lost:
         tell(f"{run.ledger.name} is gone")
     for file in [run.ledger, *run.ledger_part_files()]:
-        if file.exists() and not _is_whole(file):
+        if file.exists() and _rows_in(file) is None:
             tell(f"{file.relative_to(run.path)} is damaged: the videos in it are done again")
             _set_aside(run, file)
             is_lost = True
     _check_segments(run, tell)
     join(run, metadata)
-    lost = _missing_parts(run, tell)
+    lost = _lost_parts(run, read_all, tell)
     if lost:
         for table in pieces(run, VIDEOS.names):
             rows = table.filter(pc.is_in(table["part"], pa.array(sorted(lost)))).to_pylist()
@@ -121,13 +135,14 @@ def mend(run: Run, metadata: dict[str, str], was_joined: bool) -> list[str]:
 
 
 def _rows_in(file: Path) -> int | None:
-    """Rows of a Parquet file; None if it is damaged or not there.
+    """Rows of a Parquet file, read through with its checksums; None if it is damaged or not there.
 
     Raises:
         StoppedError: it cannot be read for another reason: a disk that does not answer is no damage.
     """
     try:
-        return int(pq.read_metadata(file).num_rows)
+        with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
+            return sum(len(batch) for batch in parquet.iter_batches(PIECE_ROWS, use_threads=False))
     except FileNotFoundError:
         return None
     except (OSError, pa.ArrowException) as error:
@@ -136,17 +151,11 @@ def _rows_in(file: Path) -> int | None:
         return None
 
 
-def _is_whole(ledger_file: Path) -> bool:
-    """Ledger files are read through: all else hangs on them, and they are small."""
-    if _rows_in(ledger_file) is None:
-        return False
-    try:
-        with damage_named(ledger_file), pq.ParquetFile(ledger_file, page_checksum_verification=True) as file:
-            for _ in file.iter_batches(PIECE_ROWS):
-                pass
-    except RefusedError:
-        return False
-    return True
+def _is_ended(file: Path) -> bool:
+    """Whether a file ends as every Parquet file does: one that was torn does not."""
+    with open(file, "rb", buffering=0) as content:
+        content.seek(max(0, os.fstat(content.fileno()).st_size - len(_LAST_BYTES)))
+        return content.read() == _LAST_BYTES
 
 
 def _check_segments(run: Run, tell: Callable[[str], None]) -> None:
@@ -160,32 +169,58 @@ def _check_segments(run: Run, tell: Callable[[str], None]) -> None:
                 file.unlink(missing_ok=True)
 
 
-def _missing_parts(run: Run, tell: Callable[[str], None]) -> set[str]:
-    """Names of parts of which a table's file is gone, damaged, or has fewer rows than the ledger says."""
+def _lost_parts(run: Run, read_all: bool, tell: Callable[[str], None]) -> set[str]:
+    """Names of parts of which a table's file is gone or damaged, or has fewer rows than the ledger says."""
+    named = {part for table in pieces(run, ["part"]) for part in table["part"].drop_null().to_pylist()}
+    sizes = {
+        f"{folder}/{entry.name}": entry.stat().st_size
+        for folder in TABLES[run.level]
+        for entry in os.scandir(run.path / folder)
+        if entry.name in named
+    }
+    read_all |= len(sizes) <= READ_FILES and sum(sizes.values()) <= READ_BYTES
+    expected = _rows_by_part(run) if read_all else {}
+    lost = set()
+    for folder in TABLES[run.level]:
+        for part in sorted(named):
+            name = f"{folder}/{part}"
+            try:
+                if name not in sizes:
+                    what = "is gone"
+                elif _has_rows(run.path / name, expected.get(name, 0)) if read_all else _is_ended(run.path / name):
+                    continue
+                else:
+                    what = "is damaged"
+            except OSError as error:
+                raise StoppedError(f"cannot read {run.path / name}: {error.strerror or error}") from error
+            tell(f"{name} {what}: the videos in it are done again")
+            lost.add(part)
+    return lost
+
+
+def _has_rows(file: Path, expected: int) -> bool:
+    found = _rows_in(file)
+    return found is not None and found >= expected
+
+
+def _rows_by_part(run: Run) -> dict[str, int]:
+    """How many rows a part has by the ledger, by ``folder/part``; only of tables whose rows the ledger counts."""
     names: dict[str, int] = {}
-    folders = list(TABLES[run.level])
-    seen = [np.empty((0, 2 + len(folders)), np.int64)]
-    for table in pieces(run, ["part", "video_id", *_ROWS.values()]):
+    columns = {folder: _ROWS[folder] for folder in TABLES[run.level] if folder in _ROWS}
+    seen = [np.empty((0, 2 + len(columns)), np.int64)]
+    for table in pieces(run, ["part", "video_id", *columns.values()]):
         rows = table.filter(pc.is_valid(table["part"]))
         parts = [names.setdefault(part, len(names)) for part in rows["part"].to_pylist()]
         ids = [hash(video_id) for video_id in rows["video_id"].to_pylist()]
-        counts = [
-            rows[_ROWS[folder]].fill_null(0).to_numpy() if folder in _ROWS else np.zeros(len(rows), np.int64)
-            for folder in folders
-        ]
+        counts = [rows[column].fill_null(0).to_numpy() for column in columns.values()]
         seen.append(np.column_stack([np.array(parts, np.int64), np.array(ids, np.int64), *counts]))
     rows_of = np.unique(np.concatenate(seen), axis=0)  # copies of a video share its rows
-    lost = set()
-    for column, folder in enumerate(folders, start=2):
-        expected = np.zeros(len(names), np.int64)
-        np.add.at(expected, rows_of[:, 0], rows_of[:, column])
-        for name, number in names.items():
-            found = _rows_in(run.path / folder / name)
-            if found is None or found < expected[number]:
-                what = "is gone" if not (run.path / folder / name).exists() else "is damaged"
-                tell(f"{folder}/{name} {what}: the videos in it are done again")
-                lost.add(name)
-    return lost
+    found: dict[str, int] = {}
+    for position, folder in enumerate(columns, start=2):
+        sums = np.zeros(len(names), np.int64)
+        np.add.at(sums, rows_of[:, 0], rows_of[:, position])
+        found |= {f"{folder}/{name}": int(sums[number]) for name, number in names.items()}
+    return found
 
 
 def _lost_row(row: dict[str, Any]) -> dict[str, Any]:

@@ -102,6 +102,9 @@ def run(
         bool, typer.Option("--redo", help="Throw away an earlier run with other settings in --out.")
     ] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed videos again.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read all tables in --out through; do again what is damaged in them.")
+    ] = False,
     pages: Annotated[Pages, typer.Option("--report", help="Pages to build at the end.")] = "full",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON object.")] = False,
@@ -134,7 +137,7 @@ def run(
             purpose=_declared(purpose),
         )
     act = context.obj or carry_out
-    act(settings, redo=redo, retry_failed=retry_failed, dry_run=dry_run, as_json=as_json)
+    act(settings, redo=redo, retry_failed=retry_failed, verify=verify, dry_run=dry_run, as_json=as_json)
 
 
 def settings_of(arguments: list[str]) -> Settings:
@@ -161,6 +164,7 @@ def carry_out(
     *,
     redo: bool = False,
     retry_failed: bool = False,
+    verify: bool = False,
     dry_run: bool = False,
     as_json: bool = False,
 ) -> None:
@@ -189,21 +193,22 @@ def carry_out(
 
     started = time.monotonic()
     errors = Console(stderr=True)
-    with resumable(errors), Display(errors, quiet=as_json) as display:
-        result = run_videos(**asked, redo=redo, retry_failed=retry_failed, on_progress=display)
-    outcome: dict[str, Any] = {
-        **result.info["counts"],
-        "wall_s": round(time.monotonic() - started, 1),
-        "tables": {name: str(result.path / name) for name in ("videos.parquet", *TABLES[result.level])},
-        "report": None,
-        "log": str(result.path / "run.log"),
-        "mended": result.info["mended"],
-    }
-    from jobs.pages import build_pages
+    with resumable(errors):
+        with Display(errors, quiet=as_json) as display:
+            result = run_videos(**asked, redo=redo, retry_failed=retry_failed, verify=verify, on_progress=display)
+        outcome: dict[str, Any] = {
+            **result.info["counts"],
+            "wall_s": round(time.monotonic() - started, 1),
+            "tables": {name: str(result.path / name) for name in ("videos.parquet", *TABLES[result.level])},
+            "report": None,
+            "log": str(result.path / "run.log"),
+            "mended": result.info["mended"],
+        }
+        from jobs.pages import build_pages
 
-    made = build_pages(result, settings)
-    outcome |= {"report": None if made.index is None else str(made.index),
-                "people": None if made.people is None else str(made.people), "note": made.note}  # fmt: skip
+        made = build_pages(result, settings)
+        outcome |= {"report": None if made.index is None else str(made.index),
+                    "people": None if made.people is None else str(made.people), "note": made.note}  # fmt: skip
     if as_json:
         print(json.dumps(outcome))
     else:

@@ -124,7 +124,7 @@ def test_flags_say_how_it_runs_this_time(
     settings, options = asked[0]
     assert settings.resources == Resources(workers=1, cpus=4, address="ray://a:1")
     assert (settings.out, settings.pages) == (Path("there"), "none")
-    assert options == {"redo": True, "retry_failed": False, "dry_run": False, "as_json": True}
+    assert options == {"redo": True, "retry_failed": False, "verify": False, "dry_run": False, "as_json": True}
     fer_batch(monkeypatch, "run", written(tmp_path, job_toml()))
     assert asked[1][0].resources.address == "ray://env:1"
 
