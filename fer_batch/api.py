@@ -22,9 +22,10 @@ from fer_batch.detect import check_detector
 from fer_batch.discover import Discovery
 from fer_batch.errors import RefusedError, StoppedError
 from fer_batch.fleet import HERE, Fleet
+from fer_batch.gate import passed
 from fer_batch.lease import Lease
 from fer_batch.ledger import drop_orphans, join, pieces
-from fer_batch.mend import mend
+from fer_batch.mend import known, mend
 from fer_batch.precision import choose
 from fer_batch.process import CropSpec, RunContext
 from fer_batch.resources import check_stays_in_memory, local_gpus, place, usable_cpus
@@ -74,8 +75,8 @@ def run(
         retry_failed: try failed videos again.
         verify: read all tables that are there through, and do again what is damaged in them; without being asked this
             is done where it takes a second or two (:data:`fer_batch.mend.READ_BYTES`).
-        purpose: what the run is for, for ``run.json`` and every page; None keeps what was declared before. The command
-            line checks it (:mod:`jobs.purpose`); here it is only written down.
+        purpose: what the run is for, for ``run.json`` and every page; None keeps what was declared before. It passes
+            :mod:`fer_batch.gate`, or nothing is started; ``jobs.purpose.read_purpose(FILE).record()`` makes one.
         job: what else of its job file should stand in ``run.json``: kind and retention.
         is_ready: a file that is new and not ready is left for a later call.
         on_progress: called about twice a second.
@@ -95,6 +96,7 @@ def run(
     bundle = ModelBundle.load(None if model is None else os.fspath(model))
     detector, detector_hash = check_detector(None if detector_model is None else Path(detector_model))
     base = config or RunConfig()
+    purpose = passed(purpose, known(path).get("purpose") if path.is_dir() else None, path)
     check_stays_in_memory(base, asked)
     if base.precision == "int8" and asked.gpus is None:
         asked = replace(asked, gpus=0)  # it is for CPUs

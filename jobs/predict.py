@@ -38,13 +38,26 @@ def predict(
     ] = False,
     min_face: Annotated[int, typer.Option(metavar="PIXELS", help="Smallest face.")] = DETECTION.min_face,
     min_score: Annotated[float, typer.Option(help="Least confidence of a detection.")] = DETECTION.min_score,
+    purpose: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What it is for: a TOML file with the table [purpose] of a job file."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a picture.")] = False,
 ) -> None:
-    """Print class index, apparent expression and probabilities of each face in pictures."""
+    """Print class index, apparent expression and probabilities of each face in pictures.
+
+    It shows single people: for people at work or in education it is refused where --purpose says so.
+    """
+    if purpose is not None:
+        check_purpose(purpose)
     from fer_batch.pictures import PictureReader
 
     reader = PictureReader(model, detector_model, Detection(min_face=min_face, min_score=min_score), precision)
     console, errors = Console(), Console(stderr=True)
+    if purpose is None and not as_json:
+        from reports.wording import NOT_DECLARED
+
+        errors.print(NOT_DECLARED, markup=False, highlight=False, soft_wrap=True)
     unusable = 0
     for path in images:
         found = reader(path, whole=whole)
@@ -59,6 +72,20 @@ def predict(
                 console.print(_line(_plain(face)), markup=False, highlight=False, soft_wrap=True)
     if unusable:
         sys.exit(3)
+
+
+def check_purpose(file: Path) -> None:
+    """The gate, for what shows single people.
+
+    Raises:
+        RefusedError: the declared purpose is prohibited, or is about people at work or in education.
+    """
+    from jobs.purpose import read_purpose
+    from jobs.shown import refuse_single_people
+
+    declared = read_purpose(file)
+    declared.check()
+    refuse_single_people({"purpose": declared.record()}, "predict")
 
 
 def _plain(face: PictureFace) -> dict[str, Any]:

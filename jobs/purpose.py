@@ -1,41 +1,24 @@
-"""What a run is for, and whether that may be: the gate that every command passes which starts a run or shows faces.
-
-In the European Union, AI systems that infer emotions of people at work or in education are prohibited except for
-medical or safety reasons: Regulation (EU) 2024/1689 (AI Act), Art. 5(1)(f), applied since 2 February 2025 (Art. 113).
-Those who use emotion recognition elsewhere inform the people exposed to it: Art. 50(3), applied since 2 August 2026.
-The gate knows what is declared, not what is true. It is no legal advice.
-"""
+"""What a run is for: the table ``[purpose]`` and its way through the gate, which is :mod:`fer_batch.gate`."""
 
 from __future__ import annotations
 
 import json
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, ValidationError
 
+from fer_batch import gate
+from fer_batch.countries import COUNTRIES
 from fer_batch.errors import RefusedError
-from jobs.countries import COUNTRIES, UNDER_THE_AI_ACT
+from fer_batch.gate import Observed, Reason, Setting
 from jobs.toml_file import Table, checked, key, read_toml
 
-LAW: Final = "Regulation (EU) 2024/1689, Art. 5(1)(f)"
-
-NO_ADVICE: Final = "This is no legal advice."
-
-Observed = Literal[
-    "customers", "patients", "research_participants", "test_users", "employees", "job_applicants", "students",
-    "teachers", "public", "other",
-]  # fmt: skip
-Setting = Literal["customer_research", "health_care", "research", "home", "public_space", "workplace", "education",
-                  "other"]  # fmt: skip
 LegalBasis = Literal[
     "consent", "contract", "legal_obligation", "vital_interests", "public_task", "legitimate_interests", "other"
 ]
 """The six of GDPR Art. 6(1)(a) to (f), and one for law that knows others."""
-
-_AT_WORK_OR_LEARNING: Final = {"employees", "job_applicants", "students", "teachers", "workplace", "education"}
-"""Job applicants too: the Commission's guidelines of 29 July 2025, C(2025) 5052, take recruitment for the workplace."""
 
 
 def _text(value: Any) -> Any:
@@ -64,9 +47,7 @@ SOME_TEXT: Final = "a text that is not empty"
 class MedicalOrSafety(Table):
     """The exception for medical or safety reasons, as somebody answers for it."""
 
-    reason: Literal["medical", "safety"] = key(
-        "Why emotions are inferred.", '"medical" or "safety"', example='"medical"'
-    )
+    reason: Reason = key("Why emotions are inferred.", '"medical" or "safety"', example='"medical"')
     approver: Text = key("Who approved it: name and office.", SOME_TEXT, example='"Dr A. Example, head of safety"')
     assessment: Text = key(
         "Reference of the impact assessment (GDPR Art. 35, AI Act Art. 27).", SOME_TEXT, example='"DPIA-2026-014"'
@@ -115,12 +96,7 @@ class Purpose(Table):
     @property
     def is_groups_only(self) -> bool:
         """Whether people at work or in education are observed: then nothing about a single person is shown."""
-        return bool({self.observed, self.setting} & _AT_WORK_OR_LEARNING)
-
-    @property
-    def is_in_eu(self) -> bool:
-        """Whether the AI Act applies, by what is declared."""
-        return bool(set(self.jurisdiction) & UNDER_THE_AI_ACT)
+        return gate.is_groups_only({"observed": self.observed, "setting": self.setting})
 
     def check(self, today: date | None = None) -> None:
         """Pass the gate.
@@ -131,30 +107,7 @@ class Purpose(Table):
         Raises:
             RefusedError: the purpose is prohibited, the exception has expired, or nobody was informed.
         """
-        if not self.is_in_eu:
-            return
-        day = today or datetime.now().astimezone().date()
-        if self.is_groups_only:
-            if self.exception is None:
-                raise RefusedError(
-                    f"the purpose {self.title!r} is about people at work or in education (observed {self.observed}, "
-                    f"setting {self.setting}, jurisdiction {', '.join(self.jurisdiction)}). Inferring their emotions "
-                    f"is prohibited in the EU but for medical or safety reasons ({LAW}). If that is the reason, "
-                    "declare it in [purpose.exception] with reason, approver, assessment (reference of the impact "
-                    f"assessment) and expires; else do not run this. {NO_ADVICE}"
-                )
-            if self.exception.expires < day:
-                raise RefusedError(
-                    f"purpose.exception.expires is {self.exception.expires}, which has passed: the exception that "
-                    f"{self.exception.approver} approved no longer holds. Have it assessed and approved anew, or stop "
-                    f"({LAW}). {NO_ADVICE}"
-                )
-        if not self.informed:
-            raise RefusedError(
-                "purpose.informed is false: who uses emotion recognition in the EU informs the people exposed to it "
-                "(Regulation (EU) 2024/1689, Art. 50(3)). fer-batch init writes a notice to give them; set it to true "
-                f"when they have it. {NO_ADVICE}"
-            )
+        gate.passed(self.record(), None, "", today)
 
     def record(self) -> dict[str, Any]:
         """As it stands in ``run.json``; ``groups_only`` tells the reports what they may show."""
@@ -188,42 +141,22 @@ def read_purpose(file: Path) -> Purpose:
     return checked(Purpose, declared, file, text, ("purpose",))
 
 
-FIXED: Final = ("observed", "setting", "jurisdiction")
-"""What is declared once for a run's folder: tables made for one kind of people are not declared to be another's."""
-
-
 def settle(out: Path, declared: Purpose | None, today: date | None = None) -> Purpose | None:
     """The purpose of a run that is to be started or gone on with, past the gate.
 
     What ``run.json`` in `out` says stands where nothing is declared anew. A new declaration replaces it, for example to
-    renew an exception, but for :data:`FIXED`.
+    renew an exception, but for :data:`fer_batch.gate.FIXED`.
 
     Raises:
         RefusedError: the gate refuses it, or the run there was declared for other people.
     """
-    recorded = _recorded(out)
-    purpose = declared or recorded
-    if purpose is None:
-        return None
-    if recorded is not None and declared is not None:
-        differ = [name for name in FIXED if getattr(recorded, name) != getattr(declared, name)]
-        if differ:
-            lines = [f"purpose.{n}: {_plain(getattr(recorded, n))} there, {_plain(getattr(declared, n))} asked" for n in
-                     differ]  # fmt: skip
-            raise RefusedError(f"{out} holds a run that was declared for another purpose:\n  " + "\n  ".join(lines)
-                               + "\nChoose another --out; --redo does not change whom tables are about")  # fmt: skip
-    purpose.check(today)
-    return purpose
+    passed = gate.passed(None if declared is None else declared.record(), _recorded(out), out, today)
+    if passed is None or declared is not None:
+        return declared
+    return Purpose.from_record(passed, out / "run.json")
 
 
-def _plain(value: Any) -> str:
-    return ", ".join(value) if isinstance(value, tuple) else str(value)
-
-
-def _recorded(out: Path) -> Purpose | None:
-    if not out.is_dir():
-        return None
+def _recorded(out: Path) -> dict[str, Any] | None:
     from fer_batch.mend import known
 
-    record = known(out).get("purpose")
-    return Purpose.from_record(record, out / "run.json") if isinstance(record, dict) else None
+    return known(out).get("purpose") if out.is_dir() else None

@@ -68,6 +68,7 @@ def report(
     With --groups also those that compare people, conditions and stimuli: **fer-batch participants** starts the table.
     """
     from fer_batch.store import Run
+    from jobs.purpose import settle
 
     if job is not None:
         if groups or stimuli or baseline or out or single_file or thumbnails or pages != "full":
@@ -79,6 +80,7 @@ def report(
     if groups is None and (stimuli is not None or baseline is not None):
         raise RefusedError("--stimuli and --baseline belong to --groups TABLE; add it")
     run = Run(path)
+    settle(run.path, None)
     if out is not None:
         _check_place(out, run)
     if thumbnails:

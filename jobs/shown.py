@@ -22,8 +22,8 @@ def refuse_single_people(info: dict[str, Any], what: str) -> None:
     record = info.get("purpose")
     if isinstance(record, dict) and record.get("groups_only"):
         raise RefusedError(
-            f"{what} shows single people, and this run is declared to be about people at work or in education "
-            f"(observed {record.get('observed')}, setting {record.get('setting')}): its reports are about groups only. "
+            f"{what} shows single people, and the declared purpose is about people at work or in education (observed "
+            f"{record.get('observed')}, setting {record.get('setting')}): reports on them are about groups only. "
             "fer-batch report RUN --groups TABLE makes them"
         )
 

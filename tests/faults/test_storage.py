@@ -31,6 +31,7 @@ from fer_batch.schema import VIDEOS
 from jobs.cli import app
 from tests.clips import Clips
 from tests.faults.inline import Inline, Scores, on
+from tests.jobs.filled import PURPOSE
 
 NAMES = ("one_face", "two_faces", "no_face", "coming_and_going")
 
@@ -201,7 +202,7 @@ def test_a_ledger_that_is_gone_or_torn_is_made_anew(go: Go, workers: Inline, har
 
 @pytest.mark.parametrize("harm", [Path.unlink, cut, lambda file: file.write_text("[]")])
 def test_a_run_json_that_is_gone_or_torn_is_made_anew(go: Go, workers: Inline, harm: Callable[[Path], None]) -> None:
-    run = go(purpose={"kind": "research"})
+    run = go(purpose=PURPOSE)
     expected, info = tables(run), run.info
     harm(run.run_json)
     if run.run_json.exists():

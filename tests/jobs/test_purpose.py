@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import fer_batch as package
 from fer_batch.errors import RefusedError
 from fer_batch.store import Run
 from jobs.purpose import Purpose, read_purpose, settle
@@ -16,7 +17,7 @@ from reports import build, wording
 from reports.feedback import build_feedback, survey
 from reports.groups import Settings, build_groups, compare
 from tests.jobs.command import fer_batch
-from tests.jobs.filled import EXCEPTION, PURPOSE, purpose_toml
+from tests.jobs.filled import EXCEPTION, PURPOSE, job_toml, purpose_toml
 from tests.reports.feedback.answers import asked_people
 from tests.reports.synthetic import HAPPY, SyntheticRun
 
@@ -133,6 +134,69 @@ def test_the_gate_stands_before_a_run(tmp_path: Path, monkeypatch: pytest.Monkey
     run = declared_run(tmp_path / "old", setting="education", exception=exception(expires=date(2025, 3, 1)))
     assert fer_batch(monkeypatch, "run", tmp_path, "--out", run.path, "--dry-run") == 2
     assert "which has passed" in capsys.readouterr().err
+
+
+def test_the_gate_stands_before_whatever_starts_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """Ray is never started, nothing is written, and no connection is made."""
+    (tmp_path / "p.toml").write_text(purpose_toml(setting="education"))
+    (tmp_path / "job.toml").write_text(job_toml(purpose=purpose_toml(observed="employees")))
+    (tmp_path / "v.mp4").write_bytes(b"video")
+    before = sorted(tmp_path.iterdir())
+    new = ["--out", tmp_path / "out"]
+    flags = [tmp_path / "v.mp4", *new, "--purpose", tmp_path / "p.toml"]
+    for arguments in (
+        ["run", *flags, "--dry-run"], ["run", tmp_path / "job.toml"],
+        ["watch", tmp_path / "job.toml", "--once"], ["watch", tmp_path, *new, "--once", "--", *flags[3:]],
+        ["submit", tmp_path / "job.toml"], ["submit", "--working-dir", tmp_path, "--", *flags],
+        ["predict", tmp_path / "v.mp4", "--purpose", tmp_path / "p.toml"],
+    ):  # fmt: skip
+        assert fer_batch(monkeypatch, *arguments) == 2, arguments
+        assert "prohibited in the EU" in " ".join(capsys.readouterr().err.split()), arguments
+    declared = {**PURPOSE, "setting": "workplace"}
+    for record in (declared, {**declared, "groups_only": False}, purpose(setting="workplace").record()):
+        with pytest.raises(RefusedError, match="prohibited in the EU"):
+            package.run(tmp_path / "v.mp4", tmp_path / "out", purpose=record)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"observed": "workers"}, "its observed is 'workers'; allowed is one of customers"),
+     ({"jurisdiction": []}, r"its jurisdiction is \[\]"), ({"jurisdiction": ["uk"]}, r"its jurisdiction is \['uk'\]"),
+     ({"informed": None}, "its informed is None; allowed is true or false"),
+     ({"exception": {**EXCEPTION, "expires": "soon"}}, "its exception is .*soon.*such as 2027-06-30"),
+     ({"exception": {**EXCEPTION, "assessment": " "}}, "its exception is")],
+)  # fmt: skip
+def test_a_purpose_made_by_hand_has_what_the_gate_needs(changes: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(RefusedError, match=message):
+        package.run(tmp_path, tmp_path / "out", purpose={**PURPOSE, "setting": "workplace", **changes})
+
+
+def test_an_expired_exception_stops_python_and_pages_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    run = declared_run(tmp_path / "run", setting="workplace", exception=exception(expires=date(2025, 3, 1)))
+    for call in (lambda: package.run(tmp_path, run.path), lambda: package.run(tmp_path, run.path, redo=True)):
+        with pytest.raises(RefusedError, match="which has passed"):
+            call()
+    with pytest.raises(RefusedError, match="setting: workplace there, customer_research asked"):
+        package.run(tmp_path, run.path, purpose=PURPOSE)
+    assert fer_batch(monkeypatch, "report", run.path) == 2
+    assert "which has passed" in capsys.readouterr().err
+    assert not (run.path / "report").exists()
+    assert fer_batch(monkeypatch, "status", run.path) in {0, 3}
+
+
+def test_predict_shows_nobody_at_work_and_says_when_nothing_is_declared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    (tmp_path / "p.toml").write_text(purpose_toml(True, setting="workplace"))
+    assert fer_batch(monkeypatch, "predict", tmp_path / "a.jpg", "--purpose", tmp_path / "p.toml") == 2
+    assert "predict shows single people, and the declared purpose is about people at work" in capsys.readouterr().err
+    assert fer_batch(monkeypatch, "predict", tmp_path / "a.jpg") == 3
+    assert wording.NOT_DECLARED in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
