@@ -28,6 +28,7 @@ from fer_batch.ledger import drop_orphans, join, pieces
 from fer_batch.mend import known, mend
 from fer_batch.precision import choose
 from fer_batch.process import CropSpec, RunContext
+from fer_batch.purged import STARTED, now
 from fer_batch.resources import check_stays_in_memory, local_gpus, place, usable_cpus
 from fer_batch.run_folder import RunState, log_file, open_folder
 from fer_batch.schedule import Schedule
@@ -123,6 +124,7 @@ def run(
             "sampling": json.dumps(wanted.to_json()["sampling"]),
             "created_by": f"fer-batch {version('fer-batch')}",
             "run": state.essence(),
+            STARTED: now(),
         }
         crop = CropSpec(bundle.template, bundle.input_size, bundle.channels)
         here = fleet.placed.get(HERE)
@@ -227,8 +229,9 @@ def _carry_out(
                 f"no video found in {', '.join(discovery.inputs)} ({discovery.passed_over} other files passed over)"
             )
         join(run_now, context.metadata)
-        if schedule.duplicates:
-            enter_copies(run_now, schedule.duplicates, context.metadata)
+        copies = [video for video in schedule.duplicates if video.video_id not in todo.purged.withheld]
+        if copies:
+            enter_copies(run_now, copies, context.metadata)
 
 
 def _complete(run: Run, state: RunState) -> None:

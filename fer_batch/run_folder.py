@@ -24,6 +24,7 @@ from fer_batch.errors import RefusedError, StoppedError
 from fer_batch.lease import Lease
 from fer_batch.mend import DAMAGED, known
 from fer_batch.progress import Progress
+from fer_batch.purged import FILE, INPUTS_NOT_KEPT, Purged, check_goes_on
 from fer_batch.schema import FOLDERS, SCHEMA_VERSION
 from fer_batch.store import run_id, write_json
 from fer_batch.tables import path_text
@@ -58,7 +59,9 @@ class RunState:
             "state": "running",
             "created": earlier.get("created", _now()),
             "completed": earlier.get("completed"),
-            "inputs": [path_text(Path(item)) for item in discovery.inputs],
+            "inputs": [INPUTS_NOT_KEPT]
+            if Purged.of(path).has_no_inputs
+            else [path_text(Path(item)) for item in discovery.inputs],
             "config": config.to_json(),
             "model": {
                 "name": bundle.name,
@@ -115,9 +118,10 @@ def open_folder(path: Path, config: RunConfig, redo: bool) -> None:
     """Make the run's folder, or check that the one there has the same configuration.
 
     Raises:
-        RefusedError: it holds something else, or a run with another configuration.
+        RefusedError: it holds something else, a run with another configuration, or one that was removed.
         StoppedError: it cannot be made.
     """
+    check_goes_on(path)
     if earlier := known(path):
         differences = config.differences(RunConfig.from_json(earlier["config"]))
         if differences and not redo:
@@ -131,7 +135,7 @@ def open_folder(path: Path, config: RunConfig, redo: bool) -> None:
                     _remove(path / name)
             _remove(path / "work")
     elif path.is_dir() and any(path.iterdir()):
-        ours = {*FOLDERS, "report", "work", "run.log", "run.json"}
+        ours = {*FOLDERS, "report", "work", "run.log", "run.json", FILE}
         if not {item.name for item in path.iterdir()} <= ours:
             raise RefusedError(f"{path} is not empty and holds no run; choose another --out")
     elif path.exists() and not path.is_dir():

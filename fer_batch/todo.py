@@ -14,7 +14,8 @@ from fer_batch.commit import Counts, commit_rows
 from fer_batch.discover import Discovery
 from fer_batch.ledger import join, pieces
 from fer_batch.mend import LOST
-from fer_batch.probe import VideoInfo
+from fer_batch.probe import VideoInfo, fingerprint
+from fer_batch.purged import PURGED, Purged
 from fer_batch.schema import VIDEOS
 from fer_batch.store import Run
 from fer_batch.tables import file_columns, path_text
@@ -30,23 +31,32 @@ class ToDo:
 
     Attributes:
         counts: of the ledger before this start, without what is tried again.
-        done_ids: the videos in it that have rows.
+        done_ids: the videos in it that have rows, or had some before they were removed on purpose.
+        purged: what was removed on purpose: such files are passed over.
         found, kept: files seen so far, and those of them that are done.
     """
 
     def __init__(self, discovery: Discovery, run: Run, retry_failed: bool) -> None:
         self._discovery = discovery
         self._done: set[int] = set()
-        self.done_ids: set[str] = set()
+        self.purged = Purged.of(run.path)
+        self.done_ids: set[str] = set(self.purged.withheld)
+        self._withheld_sizes = {about.size_bytes for about in self.purged.withheld.values()}
         self.counts = Counts()
         self.found = self.kept = 0
         seen: set[int] = set()
+        withheld = pa.array(sorted(self.purged.withheld), pa.string())
         for table in pieces(run, VIDEOS.names):
             again = pc.equal(table["status"], "failed") if retry_failed else pc.equal(table["error_code"], LOST)
-            kept = table.filter(pc.invert(pc.fill_null(again, False)))
+            removed = pc.or_(
+                pc.fill_null(pc.equal(table["error_code"], PURGED), False), pc.is_in(table["video_id"], withheld)
+            )
+            stays = pc.or_(pc.invert(pc.fill_null(again, False)), removed)
+            kept = table.filter(stays)
             keys = (kept[name].to_pylist() for name in ("path", "size_bytes", "mtime_ns"))
             self._done.update(map(hash, zip(*keys, strict=True)))
-            self.done_ids.update(kept.filter(pc.is_valid(kept["part"]))["video_id"].to_pylist())
+            has_rows = pc.or_(pc.is_valid(table["part"]), removed)
+            self.done_ids.update(table.filter(pc.and_(has_rows, stays))["video_id"].to_pylist())
             self.counts += Counts.of(kept, seen)
 
     def __iter__(self) -> Iterator[Path]:
@@ -57,10 +67,19 @@ class ToDo:
                 key = (path_text(path), status.st_size, status.st_mtime_ns)
             except OSError:
                 key = (path_text(path), None, None)  # type: ignore[assignment]
-            if hash(key) in self._done:
+            if hash(key) in self._done or self._is_withheld(path, key[1]):
                 self.kept += 1
             else:
                 yield path
+
+    def _is_withheld(self, path: Path, size: int | None) -> bool:
+        """Whether a person was removed from this file, whatever its name is by now."""
+        if size not in self._withheld_sizes:
+            return False
+        try:
+            return size is not None and fingerprint(path, size) in self.purged.withheld
+        except OSError:
+            return False  # probing it says what is wrong
 
     def snapshot(self) -> dict[str, Any]:
         """For :class:`fer_batch.progress.Progress`."""

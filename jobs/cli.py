@@ -19,6 +19,7 @@ from jobs.init import init
 from jobs.interrupt import INTERRUPTED, SIGNALS
 from jobs.participants import participants
 from jobs.predict import predict
+from jobs.purge import purge
 from jobs.report import report
 from jobs.run import run
 from jobs.status import status
@@ -60,7 +61,7 @@ def _main(
 
 
 for command in (
-    run, init, status, report, export, annotate, participants, predict, doctor, validate, submit, watch,
+    run, init, status, report, export, annotate, participants, predict, doctor, validate, submit, watch, purge,
     train, evaluate, export_model,
 ):  # fmt: skip
     app.command()(command)

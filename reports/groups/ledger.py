@@ -6,6 +6,7 @@ import difflib
 from collections import defaultdict
 from typing import Any
 
+from fer_batch.purged import Purged
 from fer_batch.store import Run
 
 
@@ -15,6 +16,10 @@ class Ledger:
     def __init__(self, run: Run) -> None:
         wanted = ("video_id", "path", "status", "error_code", "duration_ms", "part", "n_tracks")
         self._rows: list[dict[str, Any]] = run.videos().select(wanted).to_pylist()
+        withheld = Purged.of(run.path).withheld
+        for row in self._rows:  # the highest number of a track, not how many are left of them
+            if row["n_tracks"] is not None and row["video_id"] in withheld:
+                row["n_tracks"] += withheld[row["video_id"]].tracks
         self._by: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for row in self._rows:
             parts = row["path"].split("/")

@@ -41,7 +41,7 @@ class Participants:
     unused: tuple[str, ...]
 
 
-def read_participants(path: Path, run: Run) -> Participants:
+def read_participants(path: Path, run: Run, *, conditions: bool = True) -> Participants:
     """Read a participants table and check it against its run.
 
     Args:
@@ -50,6 +50,7 @@ def read_participants(path: Path, run: Run) -> Participants:
             `video_id`; `person` see :class:`reports.groups.person.Person`. An empty `start_ms` is the video's start, an
             empty `end_ms` its end. `run` is the run's id, and must be given where `person` names tracks.
         run: the run.
+        conditions: whether conditions that are no groups are wrong too.
 
     Raises:
         RefusedError: something in it is wrong; the message names each row and column and says what to do.
@@ -65,7 +66,7 @@ def read_participants(path: Path, run: Run) -> Participants:
     counted = [trial for trial in trials if trial.excluded is None]
     check_duplicates(counted, problems)
     check_overlaps(counted, problems)
-    if not problems:
+    if conditions and not problems:
         check_conditions(counted, problems)
     if problems:
         problems.sort(key=lambda text: int(text.split()[1].rstrip(",")))

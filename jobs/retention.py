@@ -1,0 +1,174 @@
+"""What of a run has stayed for as long as its job's ``[retention]`` allows, by the dates that the run itself keeps.
+
+Rows count from the start of the run that wrote them, which every table's metadata tell; so of a run that goes on for
+months, as ``fer-batch watch`` does, each recording's rows go in their turn. What bears no date counts from the run's
+creation: rather too early than too late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fer_batch.errors import RefusedError
+from fer_batch.ledger import pieces
+from fer_batch.mend import DAMAGED
+from fer_batch.purged import STARTED, Purged
+from fer_batch.schema import TABLES
+from fer_batch.store import Run
+
+Kind = Literal["faces", "aggregates", "pages"]
+
+VALIDATION: Final = "validation"
+"""As in :mod:`reports.validation.key`, which is not imported here: a test holds them together."""
+
+
+@dataclass(frozen=True)
+class Due:
+    """What has to go.
+
+    Attributes:
+        parts: part files of the run's tables.
+        kind: what `parts` are: ``faces``, or ``aggregates`` at privacy level ``aggregate``.
+        files: other files and folders, by kind.
+        closes: the whole run goes, its ledger too, but for pages that may stay.
+    """
+
+    parts: frozenset[str]
+    kind: Kind
+    files: dict[Kind, tuple[Path, ...]]
+    closes: bool
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing has to go."""
+        return not self.parts and not any(self.files.values()) and not self.closes
+
+
+def retention_of(run: Run) -> dict[Kind, int]:
+    """How many days each kind may stay.
+
+    Raises:
+        RefusedError: nothing is declared.
+    """
+    declared = (run.info.get("job") or {}).get("retention") or {}
+    if not declared:
+        raise RefusedError(
+            f"{run.run_json} says nothing of retention: declare it in the table [retention] of a job file, such as "
+            'faces = "90 days", and run that job once more; or remove one person with --participant'
+        )
+    return dict(declared)
+
+
+def due(run: Run, retention: dict[Kind, int], now: datetime | None = None) -> Due:
+    """What has to go by now. The ledger is joined.
+
+    Args:
+        run: the run.
+        retention: from :func:`retention_of`.
+        now: the time; None for this moment.
+    """
+    at = now or datetime.now(UTC)
+    created = _time(run.info.get("created")) or datetime.min.replace(tzinfo=UTC)
+
+    def over(kind: Kind, since: datetime) -> bool:
+        return kind in retention and since + timedelta(days=retention[kind]) <= at
+
+    kind: Kind = "aggregates" if run.level == "aggregate" else "faces"
+    dates = {part: since or created for part, since in _dates(run)}
+    parts = frozenset(part for part, since in dates.items() if over(kind, since))
+    closes = over("aggregates", _time(run.info.get("completed")) or created)
+    files: dict[Kind, tuple[Path, ...]] = {"faces": (), "aggregates": (), "pages": ()}
+    files[kind] = (*_work(run, kind, retention, at), *_set_aside(run, lambda since: over(kind, since), created))
+    if kind == "faces" and parts:
+        files["faces"] += tuple(_keys(run, parts))
+    earlier = any(record["kind"] == "pages" for record in Purged.of(run.path).records)
+    shown_since = min(dates.values(), default=created) if earlier else created
+    if over("pages", shown_since) and _has_files(run.report_dir):
+        files["pages"] = (run.report_dir,)
+    return Due(parts, kind, files, closes and run.ledger.is_file())
+
+
+def next_date(run: Run, retention: dict[Kind, int]) -> datetime | None:
+    """When something will have to go."""
+    created = _time(run.info.get("created"))
+    rows = [since for _, since in _dates(run)]
+    dates = [since or created for since in rows]
+    kind: Kind = "aggregates" if run.level == "aggregate" else "faces"
+    times = [since + timedelta(days=retention[kind]) for since in dates if since is not None and kind in retention]
+    completed = _time(run.info.get("completed")) or created
+    if "aggregates" in retention and completed is not None and run.ledger.is_file():
+        times.append(completed + timedelta(days=retention["aggregates"]))
+    if "pages" in retention and created is not None and _has_files(run.report_dir):
+        times.append(created + timedelta(days=retention["pages"]))
+    return min(times, default=None)
+
+
+def _time(text: Any) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _dates(run: Run) -> Iterator[tuple[str, datetime | None]]:
+    """Each part with the time that its tables tell, the earliest; None where they tell none."""
+    found: dict[str, datetime | None] = {}
+    for folder in TABLES[run.level]:
+        for file in sorted((run.path / folder).glob("part-*.parquet")):
+            since = _written(file)
+            before = found.get(file.name, since)
+            found[file.name] = None if since is None or before is None else min(since, before)
+    yield from found.items()
+
+
+def _written(file: Path) -> datetime | None:
+    try:
+        metadata = pq.read_schema(file).metadata or {}
+    except (OSError, pa.ArrowException):
+        return None
+    return _time(metadata.get(STARTED.encode(), b"").decode())
+
+
+def _work(run: Run, kind: Kind, retention: dict[Kind, int], at: datetime) -> Iterator[Path]:
+    """Segments of videos that an interrupted run has not completed: their files are where they were written."""
+    if kind not in retention or not run.units_dir.is_dir():
+        return
+    for folder in sorted(run.units_dir.iterdir()):
+        oldest = min((file.stat().st_mtime for file in folder.iterdir()), default=None) if folder.is_dir() else None
+        if oldest is not None and datetime.fromtimestamp(oldest, UTC) + timedelta(days=retention[kind]) <= at:
+            yield folder
+
+
+def _set_aside(run: Run, over: Any, created: datetime) -> Iterator[Path]:
+    """Damaged parts: what is in them may still be read."""
+    for folder in TABLES[run.level]:
+        for file in sorted((run.path / DAMAGED / folder).glob("*")):
+            if over(_written(file) or created):
+                yield file
+
+
+def _keys(run: Run, parts: frozenset[str]) -> Iterator[Path]:
+    """Samples drawn for validation that hold faces of these parts, with what was made of them."""
+    ids: set[str] = set()
+    for table in pieces(run, ["video_id", "part"]):
+        ids.update(table.filter(pc.is_in(table["part"], pa.array(sorted(parts))))["video_id"].to_pylist())
+    for key in sorted((run.path / VALIDATION).glob("*.parquet")):
+        try:
+            videos = set(pq.read_table(key, columns=["video_id"])["video_id"].to_pylist())
+        except (OSError, pa.ArrowException):
+            videos = ids
+        if videos & ids:
+            yield from sorted(key.parent.glob(f"{key.stem}*"))
+
+
+def _has_files(folder: Path) -> bool:
+    return any(not path.is_dir() for path in folder.rglob("*"))
