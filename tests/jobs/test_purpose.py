@@ -144,8 +144,8 @@ def test_the_gate_stands_before_whatever_starts_a_run(
     (tmp_path / "job.toml").write_text(job_toml(purpose=purpose_toml(observed="employees")))
     (tmp_path / "v.mp4").write_bytes(b"video")
     before = sorted(tmp_path.iterdir())
-    new = ["--out", tmp_path / "out"]
-    flags = [tmp_path / "v.mp4", *new, "--purpose", tmp_path / "p.toml"]
+    new: list[str | Path] = ["--out", tmp_path / "out"]
+    flags: list[str | Path] = [tmp_path / "v.mp4", *new, "--purpose", tmp_path / "p.toml"]
     for arguments in (
         ["run", *flags, "--dry-run"], ["run", tmp_path / "job.toml"],
         ["watch", tmp_path / "job.toml", "--once"], ["watch", tmp_path, *new, "--once", "--", *flags[3:]],
@@ -178,9 +178,9 @@ def test_an_expired_exception_stops_python_and_pages_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     run = declared_run(tmp_path / "run", setting="workplace", exception=exception(expires=date(2025, 3, 1)))
-    for call in (lambda: package.run(tmp_path, run.path), lambda: package.run(tmp_path, run.path, redo=True)):
+    for redo in (False, True):
         with pytest.raises(RefusedError, match="which has passed"):
-            call()
+            package.run(tmp_path, run.path, redo=redo)
     with pytest.raises(RefusedError, match="setting: workplace there, customer_research asked"):
         package.run(tmp_path, run.path, purpose=PURPOSE)
     assert fer_batch(monkeypatch, "report", run.path) == 2
