@@ -83,8 +83,7 @@ def damage_named(path: Path) -> Iterator[None]:
         raise
     except (pa.ArrowException, OSError) as error:
         raise RefusedError(
-            f"{path} is damaged or cannot be read ({error}). If it is damaged, remove it; the run's command makes anew "
-            "what is missing"
+            f"{path} is damaged or cannot be read ({error}). If it is damaged, {MEND}"
         ) from error
 
 
@@ -94,7 +93,7 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
         file.write(json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n")
 
 
-MEND: Final = "run the same command again: it mends what can be mended"
+MEND: Final = "run the same command again with --verify: it sets aside what is damaged and does it again"
 """What to do about a folder in which something is torn."""
 
 
@@ -217,7 +216,12 @@ class Run:
             dataset = ds.dataset([str(folder / part) for part in parts], schema=schema, format=parquet)
             rows = dataset.to_table(filter=wanted)
         except (pa.ArrowException, OSError) as error:
-            raise RefusedError(f"a part of {folder} is missing or damaged ({error}); {MEND}") from error
+            for part in parts:  # the error does not say which it is
+                try:
+                    read_table(folder / part)
+                except FileNotFoundError:
+                    raise RefusedError(f"{folder / part} is missing; {MEND}") from error
+            raise RefusedError(f"{folder} cannot be read ({error}); {MEND}") from error
         return rows.sort_by([(name, "ascending") for name in sort_keys(schema)])
 
 

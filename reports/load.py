@@ -19,7 +19,7 @@ from fer_batch.bundle_folder import DESCRIPTION
 from fer_batch.errors import RefusedError
 from fer_batch.lease import Lease
 from fer_batch.schema import FACES, FRAMES, PROBABILITIES, TRACK_BINS, TRACKS
-from fer_batch.store import MEND, Run
+from fer_batch.store import MEND, Run, read_table
 
 FRAME_COLUMNS: Final = ("timestamp_ms", "duration_ms", "n_faces", *PROBABILITIES, "reason")
 """The columns of the table `frames` that pages use."""
@@ -166,10 +166,22 @@ class RunTables:
             for video_id in ids:
                 yield VideoTables(video_id, frames.rows_of(video_id), faces.rows_of(video_id))
                 ids = ids[1:]
-        except (pa.ArrowInvalid, OSError) as error:
-            what = "is missing" if isinstance(error, FileNotFoundError) else "is damaged"
+        except (pa.ArrowException, OSError):
+            problem = self._problem(part)
             for video_id in ids:
-                yield VideoTables(video_id, None, None, f"The file that holds its rows ({part}) {what}.")
+                yield VideoTables(video_id, None, None, problem)
+
+    def _problem(self, part: str) -> str:
+        """Which of a part's files cannot be read, and what to do."""
+        which, what = part, "cannot be read"
+        for name in ("frames", "faces"):
+            try:
+                read_table(self._folders[name] / part)
+            except FileNotFoundError:
+                which, what = f"{name}/{part}", "is missing"
+            except RefusedError:
+                which, what = f"{name}/{part}", "is damaged"
+        return f"The file that holds its rows ({which}) {what}: {MEND}."
 
 
 class _Videos:
@@ -179,7 +191,7 @@ class _Videos:
         self._path = path
         self._columns = list(columns)
         self._schema = pa.schema([schema.field(name) for name in columns])
-        self._file = pq.ParquetFile(path)
+        self._file = pq.ParquetFile(path, page_checksum_verification=True)
         self._runs = self._read()
         self._next = next(self._runs, None)
 

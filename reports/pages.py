@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from fer_batch.errors import RefusedError
+from fer_batch.errors import RefusedError, StoppedError
 from fer_batch.palette import CONDITIONS
 from fer_batch.store import Run
 from reports import figures, index_page, measures, video_page, wording
@@ -40,7 +40,8 @@ def build(
 
     Raises:
         RefusedError: the run's folder is damaged, or thumbnails of people who may be shown as groups only.
-        StoppedError: the disk is full or `out` cannot be written.
+        StoppedError: the disk is full or `out` cannot be written; or all pages are built but those of videos whose rows
+            are damaged.
     """
     if run.level == "aggregate" and not thumbnails:
         from reports.classroom import build_bins
@@ -87,7 +88,13 @@ def build(
         for old in (*folder.glob("videos/*.html"), *folder.glob("index-*.html")):
             if old.relative_to(folder).as_posix() not in written:
                 old.unlink()
+    _refuse_damage(folder / "index.html", [facts.problem for facts in found.values() if facts.problem is not None])
     return folder / "index.html"
+
+
+def _refuse_damage(index: Path, problems: list[str]) -> None:
+    if problems:
+        raise StoppedError(f"{index} is built, but {len(problems)} of its videos cannot be shown. {problems[0]}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from fer_batch.errors import StoppedError
 from fer_batch.schema import FACES, FRAMES, PROBABILITIES, TRACK_BINS, TRACKS
-from fer_batch.store import Run
+from fer_batch.store import MEND, Run
 from reports import measures
 from reports.export.columns import LEDGER_COLUMNS, LEVELS, VIDEO_COLUMNS, Column
 from reports.load import RunTables
@@ -99,16 +99,16 @@ class Committed:
                     yield mine.select(schema.names).cast(schema)
                 elif batch.num_rows and batch["video_id"][0].as_py() > content.video_id:
                     return  # a part is sorted by video
-        except (pa.ArrowInvalid, OSError, KeyError) as error:
+        except (pa.ArrowException, OSError, KeyError) as error:
             what = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
             raise StoppedError(
-                f"{path}, which holds the rows of {content.path}, {what}. Restore it, or run again with --redo."
+                f"{path}, which holds the rows of {content.path}, {what}; {MEND}"
             ) from error
 
     def _batches(self, table: str, path: Path) -> Iterator[pa.Table]:
         """A part's rows; one that is a single batch, as where many short videos share it, is kept for the next."""
         if table not in self._small or self._small[table][0] != str(path):
-            file = pq.ParquetFile(path)
+            file = pq.ParquetFile(path, page_checksum_verification=True)
             if file.metadata.num_rows > BATCH_ROWS:
                 for batch in file.iter_batches(BATCH_ROWS, use_threads=False):
                     yield pa.Table.from_batches([batch])

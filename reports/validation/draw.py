@@ -20,12 +20,11 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
 from fer_batch.errors import RefusedError
-from fer_batch.schema import EMOTIONS, FACES, PROBABILITIES
-from fer_batch.store import Run
+from fer_batch.schema import EMOTIONS, PROBABILITIES
+from fer_batch.store import MEND, Run, read_table
 
 STRETCH_MS: Final = 2000
 """Faces of one track that lie within this time and have the same class count as one stretch: an expression rarely
@@ -208,9 +207,8 @@ def _parts(run: Run, columns: tuple[str, ...]) -> Iterator[pa.Table]:
     for part in sorted(parts):
         file = run.faces_dir / part
         if not file.is_file():
-            raise RefusedError(f"{file} is missing, which the ledger names; restore it or run again with --redo")
-        dataset = ds.dataset(str(file), schema=FACES, format="parquet")
-        rows = dataset.to_table(columns=list(columns), filter=pc.field("video_id").isin(parts[part]))
+            raise RefusedError(f"{file} is missing, which the ledger names; {MEND}")
+        rows = read_table(file, list(columns)).filter(pc.field("video_id").isin(parts[part]))
         if len(rows):
             yield rows
 

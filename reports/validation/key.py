@@ -94,11 +94,11 @@ def read_key(run: Run, items: Iterable[str]) -> Key:
             f"{run.path} has no sample {sample_id}: {path} is not there. Give the run from which the faces were drawn"
         )
     try:
-        faces = pq.read_table(path)
+        faces = pq.read_table(path, page_checksum_verification=True)
         about = json.loads(faces.schema.metadata[_ABOUT])
         counts = about.pop("n_faces")
         n_faces = tuple(int(counts[emotion]) for emotion in EMOTIONS)
-    except (pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise RefusedError(
             f"{path} is damaged ({error}); draw the sample again with the same --n and --seed"
         ) from error

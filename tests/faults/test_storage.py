@@ -121,7 +121,7 @@ def test_a_part_that_is_gone_or_torn_is_done_again(
     run = go()
     expected = tables(run)
     harm(run.path / table / part_of(run, "two_faces"))
-    with pytest.raises(RefusedError, match=r"missing or damaged.*run the same command again"):
+    with pytest.raises(RefusedError, match=rf"{table}/part-\w+\.parquet is (missing|damaged).*the same command again"):
         run.faces() if table == "faces" else run.frames()
     assert_as_before(go(), expected)
     assert looked_at(workers) == {"two_faces.mp4"}  # and nothing else
@@ -152,14 +152,40 @@ def test_a_part_with_fewer_rows_than_it_should_is_kept_aside_and_done_again(go: 
     assert len(pq.read_table(run.path / DAMAGED / "faces" / file.name)) == 3
 
 
-def test_a_flipped_bit_is_not_read_as_another_number(go: Go) -> None:
-    run = go()
-    file = run.faces_dir / part_of(run, "two_faces")
+def flip(file: Path) -> None:
+    """Turn over a bit in the data of the largest column."""
+    group = pq.read_metadata(file).row_group(0)
+    column = max((group.column(i) for i in range(group.num_columns)), key=lambda each: int(each.total_compressed_size))
     content = bytearray(file.read_bytes())
-    content[len(content) // 4] ^= 8
+    content[(column.dictionary_page_offset or column.data_page_offset) + column.total_compressed_size - 2] ^= 8
     file.write_bytes(content)
-    with pytest.raises(RefusedError, match="missing or damaged"):
-        run.faces()
+
+
+@pytest.mark.parametrize("table", ["faces", "frames"])
+def test_a_flipped_bit_is_not_read_as_another_number_and_done_again(go: Go, workers: Inline, table: str) -> None:
+    run = go()
+    expected = tables(run)
+    file = run.path / table / part_of(run, "two_faces")
+    flip(file)
+    with pytest.raises(RefusedError, match=rf"{file} is damaged.*CRC.*run the same command again with --verify"):
+        run.faces() if table == "faces" else run.frames()
+    assert_as_before(go(), expected)
+    assert looked_at(workers) == {"two_faces.mp4"}
+    assert run.info["mended"] == [f"{table}/{file.name} is damaged: the videos in it are done again"]
+
+
+def test_many_parts_are_read_through_where_that_is_asked_for(
+    go: Go, workers: Inline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fer_batch.mend.READ_FILES", 3)
+    run = go()
+    expected = tables(run)
+    flip(run.faces_dir / part_of(run, "two_faces"))
+    cut(run.frames_dir / part_of(run, "one_face"))  # that is seen in any case
+    go()
+    assert looked_at(workers) == {"one_face.mp4"}
+    assert_as_before(go(verify=True), expected)
+    assert looked_at(workers) == {"two_faces.mp4"}
 
 
 def test_a_lost_part_of_a_video_that_is_no_longer_there_is_told_in_the_ledger(
@@ -240,20 +266,27 @@ def interrupted(go: Go, wanted: Path) -> None:
         go(on_progress=stop)
 
 
-@pytest.mark.parametrize("kind", ["ledger", "frames of a segment", "faces of a segment", "draft"])
+@pytest.mark.parametrize(
+    ("kind", "harm"),
+    [
+        ("ledger", cut), ("ledger", flip), ("frames of a segment", cut), ("frames of a segment", flip),
+        ("faces of a segment", cut), ("draft", cut),
+    ],
+)  # fmt: skip
 def test_what_was_torn_while_a_run_was_interrupted_is_done_again(
-    go: Go, workers: Inline, kind: str, tmp_path: Path
+    go: Go, workers: Inline, kind: str, harm: Callable[[Path], None], tmp_path: Path
 ) -> None:
     expected = tables(go(out=tmp_path / "whole"))
     out = tmp_path / "out"
     interrupted(go, out / "work" / "ledger" / "*.parquet" if kind == "ledger" else out / "work" / "units" / "*")
     run = Run(out)
     if kind == "ledger":
-        cut(run.ledger_part_files()[-1])
+        harm(run.ledger_part_files()[-1])
     elif kind == "draft":
         (run.faces_dir / ".part-x.parquet.1.tmp").write_bytes(b"half")
     else:
-        cut(next(run.units_dir.glob(f"*/*.{kind.split(maxsplit=1)[0]}.parquet")))
+        files = run.units_dir.glob(f"*/*.{kind.split(maxsplit=1)[0]}.parquet")
+        harm(max(files, key=lambda file: file.stat().st_size))
     assert_as_before(go(), expected)
     assert bool(run.info["mended"]) == (kind != "draft")
     assert not list(out.rglob(".*.tmp"))

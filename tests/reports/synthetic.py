@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from fer_batch.config import RunConfig
 from fer_batch.schema import EMOTIONS, FACES, FRAMES, LANDMARKS, PROBABILITIES, VIDEOS
-from fer_batch.store import Run, sort_keys
+from fer_batch.store import PARQUET, Run, sort_keys
 
 HAPPY = (0.0, 0.0, 0.0, 0.8, 0.0, 0.0, 0.2)
 SAD = (0.1, 0.0, 0.0, 0.0, 0.6, 0.0, 0.3)
@@ -95,7 +95,7 @@ class SyntheticRun:
             table = _table(rows, schema)
             if not self.keep_order:
                 table = table.sort_by([(key, "ascending") for key in sort_keys(schema)])
-            pq.write_table(table, self.folder / name / "part-00000.parquet")
+            pq.write_table(table, self.folder / name / "part-00000.parquet", **PARQUET)
         return Run(self.folder)
 
 

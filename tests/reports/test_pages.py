@@ -16,6 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import reports
@@ -34,6 +35,13 @@ HOSTILE = "<script>alert(1)</script>.mp4"
 QUOTED = "\"><img src=x onerror='alert(2)'> & co \u202egnp.mp4"
 
 Start = Callable[..., SyntheticRun]
+
+
+def flipped(content: bytes) -> bytes:
+    """With one bit turned over, in the data of the time of the first row."""
+    start = pq.ParquetFile(pa.BufferReader(content)).metadata.row_group(0).column(2)
+    position = start.data_page_offset + start.total_compressed_size - 2
+    return content[:position] + bytes([content[position] ^ 8]) + content[position + 1 :]
 
 
 class Page(HTMLParser):
@@ -234,7 +242,9 @@ def test_the_same_content_twice_shares_a_page(synthetic: Start) -> None:
 def test_a_missing_part_is_said(synthetic: Start) -> None:
     run = synthetic().video("/v/a.mp4", [[(1, HAPPY)]]).write()
     (run.path / "faces" / "part-00000.parquet").unlink()
-    assert "part-00000.parquet) is missing" in Page(reports.build(run)).text
+    with pytest.raises(StoppedError, match=r"faces/part-00000.parquet\) is missing: run the same command again"):
+        reports.build(run)
+    assert "part-00000.parquet) is missing" in Page(run.report_dir / "index.html").text
 
 
 def test_pages_of_videos_that_are_gone_go_too(synthetic: Start) -> None:
@@ -538,7 +548,13 @@ def test_a_part_that_is_not_sorted_is_refused(synthetic: Start) -> None:
         list(load.RunTables(made.write()).videos())
 
 
-def test_a_damaged_part_is_said(synthetic: Start) -> None:
-    run = synthetic().video("/v/a.mp4", [[(1, HAPPY)]]).write()
-    (run.path / "frames" / "part-00000.parquet").write_bytes(b"PAR1 no more")
-    assert "part-00000.parquet) is damaged" in Page(reports.build(run)).text
+@pytest.mark.parametrize("table", ["frames", "faces"])
+@pytest.mark.parametrize("harm", [lambda _: b"PAR1 no more", flipped])
+def test_a_damaged_part_is_said(synthetic: Start, table: str, harm: Callable[[bytes], bytes]) -> None:
+    run = synthetic().video("/v/a.mp4", [[(1, HAPPY)]]).video("/v/b.mp4", [[(1, SAD)]]).write()
+    file = run.path / table / "part-00000.parquet"
+    file.write_bytes(harm(file.read_bytes()))
+    said = rf"index.html is built, but 2 of .*{table}/part-00000.parquet\) is damaged: run the same .* with --verify"
+    with pytest.raises(StoppedError, match=said):
+        reports.build(run)
+    assert "part-00000.parquet) is damaged" in Page(run.report_dir / "index.html").text
