@@ -46,7 +46,6 @@ class PaperWorkers:
 
     def __init__(self, size: int, out: Path, seconds: int) -> None:
         self.size = size
-        self.limit = size + 2
         self.away_s = 0.0
         self.n_tasks = self.n_units = 0
         self._out, self._seconds = out, seconds

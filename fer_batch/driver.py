@@ -97,11 +97,7 @@ class Workers(Protocol):
 
     @property
     def size(self) -> int:
-        """How many tasks are worked on at the same time."""
-
-    @property
-    def limit(self) -> int:
-        """How many tasks it wants to hold at a time."""
+        """How many tasks are worked on at the same time; it is given no more."""
 
     def expect(self, units: int) -> None:
         """Hear how many units could be worked on at the same time, were there enough workers."""
@@ -180,7 +176,7 @@ class Driver:
         """Start what can be started; tells whether anything is running."""
         workers = self._workers
         self.schedule.workers = workers.size
-        while len(workers.running()) < workers.limit:
+        while len(workers.running()) < workers.size:
             if self._again:
                 workers.start(self._again.pop())
                 continue

@@ -127,7 +127,7 @@ def cluster(address: str | None, placement: Placement | None) -> Iterator[None]:
             _shut_down()
         return
     with scratch_folder() as folder, overflow_folder() as overflow:
-        ray._private.services.start_api_server = _no_dashboard
+        _only_what_is_needed()
         _stay_on_loopback()
         try:
             _start_ray(
@@ -234,14 +234,17 @@ def _own_signals() -> Iterator[None]:
             signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
 
 
-def _no_dashboard(*_args: Any, **_options: Any) -> tuple[str, None]:
-    """Stands in for what starts Ray's dashboard; returns its address, none, and its process, none.
+def _only_what_is_needed() -> None:
+    """Keep Ray from starting processes that an embedded one has no use for.
 
-    Ray starts that process even where no dashboard is asked for, and it asks the metadata services of three clouds
-    whether it is with them (169.254.169.254 and, by the name server, metadata.google.internal), even where use is not
-    to be reported.
+    The dashboard's is started even where none is asked for, and asks the metadata services of three clouds whether it
+    is with them (169.254.169.254 and, by the name server, metadata.google.internal), even where use is not to be
+    reported. The autoscaler and the one that gathers workers' logs cost half a second at the start, more than a second
+    at the end, and half of that of a core.
     """
-    return "", None
+    node: Any = ray._private.node.Node
+    ray._private.services.start_api_server = lambda *_args, **_options: ("", None)
+    node.start_monitor = node.start_log_monitor = lambda _node: None
 
 
 def _check_reachable(address: str) -> None:
@@ -304,13 +307,8 @@ class RayWorkers:
 
     @property
     def size(self) -> int:
-        """Tasks that are worked on at the same time."""
+        """Tasks to hold at a time. For any more Ray would start processes whenever a worker waits for scores."""
         return self._fleet.size
-
-    @property
-    def limit(self) -> int:
-        """Tasks to hold at a time."""
-        return self._fleet.limit
 
     def expect(self, units: int) -> None:
         """Hear how many units could be worked on at the same time."""

@@ -77,11 +77,6 @@ class Fleet:
         """Tasks that are worked on at the same time."""
         return max(1, total_workers(self.placed, self._asked))
 
-    @property
-    def limit(self) -> int:
-        """Tasks to hold: on this machine two wait, so that no worker waits for the driver."""
-        return self.size + 2 * (HERE in self.placed)
-
     def refresh(self, now: bool = False) -> bool:
         """Look at the nodes if it is time; tells whether others came or went."""
         if not now and self._clock() < self._next_look:

@@ -93,7 +93,7 @@ def test_a_lost_node_gets_nothing_until_the_cluster_has_had_time_to_notice() -> 
     time = Time()
     nodes = [Node("a", 2, 0), Node("b", 2, 0)]
     fleet = Fleet(CLUSTER, False, lambda: nodes, clock=time)
-    assert (fleet.size, fleet.limit) == (4, 4)
+    assert fleet.size == 4
     taken = {fleet.take() for _ in range(4)}
     assert taken == {"a", "b"}
     fleet.lost("a")  # the cluster still counts it
@@ -149,7 +149,7 @@ def test_a_run_waits_for_what_is_asked_and_is_refused_with_the_sums() -> None:
 def test_this_machine_alone_is_a_fleet_of_one() -> None:
     placement = place(Resources(cpus=4), 4, 0)
     fleet = Fleet.here(placement)
-    assert (fleet.size, fleet.limit, fleet.ready()) == (4, 6, True)
+    assert (fleet.size, fleet.ready()) == (4, True)
     assert fleet.take() == HERE
     assert not fleet.refresh()
     assert fleet.describe() == "4 workers and 1 model on 4 cores"

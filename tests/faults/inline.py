@@ -88,8 +88,6 @@ class Inline:
     def __exit__(self, *_: object) -> None:
         self._tasks = []
 
-    limit = property(lambda self: self.size + 2)
-
     def expect(self, units: int) -> None:
         """No more workers can be had."""
 

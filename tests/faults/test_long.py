@@ -191,7 +191,7 @@ def test_five_thousand_clips(tiny: ModelBundle, tmp_path: Path, record_property:
 class PaperWorkers:
     """Find every file to be a video and every unit to succeed, at once."""
 
-    size, limit = 2, 4
+    size = 2
 
     def __init__(self) -> None:
         self._tasks: deque[Task] = deque()
