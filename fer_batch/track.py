@@ -12,7 +12,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from fer_batch.config import Tracking
 
@@ -77,7 +76,7 @@ def assign_tracks(timestamps_ms: np.ndarray, boxes: np.ndarray, settings: Tracki
         now = int(timestamps_ms[start])
         active = [track for track in active if now - track.seen_ms <= max_gap_ms]
         costs = _costs(active, centres[start:end], sizes[start:end], now, settings)
-        for row, column in zip(*linear_sum_assignment(costs), strict=True):
+        for row, column in _assigned(costs):
             if costs[row, column] < _IMPOSSIBLE:
                 face = start + column
                 active[row].follow(centres[face], float(sizes[face]), now)
@@ -104,3 +103,17 @@ def _costs(tracks: list[_Track], centres: np.ndarray, sizes: np.ndarray, now: in
             if min(ahead, still) <= reach and growth <= settings.max_growth:
                 costs[row, column] = min(ahead, 0.5 + still) + math.log(growth)
     return costs
+
+
+def _assigned(costs: np.ndarray) -> list[tuple[int, int]]:
+    """The pairs of rows and columns of the smallest sum, as many as fit."""
+    if not costs.size:
+        return []
+    if costs.shape[0] <= costs.shape[1]:
+        cheapest = costs.argmin(axis=1)
+        if len(set(cheapest.tolist())) == len(cheapest):  # each row has its own: no sum is smaller
+            return list(enumerate(cheapest.tolist()))
+    from scipy.optimize import linear_sum_assignment  # a third of a second, which most videos need not wait for
+
+    rows, columns = linear_sum_assignment(costs)
+    return list(zip(rows.tolist(), columns.tolist(), strict=True))
