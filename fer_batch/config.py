@@ -193,6 +193,8 @@ class Resources:
         address: a Ray cluster's address; None starts an embedded Ray on this machine, on loopback only.
         gpus: GPUs to use; a fraction is a share of one. None uses those that are there, 0 none.
         stall_s: seconds after which a worker that makes no progress on a file is ended and the file tried again.
+        copies: bytes of each machine's disk for copies of videos on object stores; None for 20 GB, or half of what is
+            free if that is less.
         wait_s: seconds to wait for a cluster's nodes when there is none to work on.
     """
 
@@ -204,6 +206,7 @@ class Resources:
     gpus: float | None = None
     stall_s: float = STALL_S
     wait_s: float = 600.0
+    copies: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("workers", "actors", "cpus"):
@@ -212,4 +215,5 @@ class Resources:
         _check(self.memory is None or self.memory > 0, "--memory", self.memory, "a size such as 4GB")
         _check(self.stall_s > 0, "--stall", self.stall_s, "seconds above 0")
         _check(self.wait_s >= 0, "--wait-for-resources", self.wait_s, "seconds from 0")
+        _check(self.copies is None or self.copies >= 0, "--copies", self.copies, "a size such as 4GB, or 0")
         _check(self.gpus is None or (self.gpus >= 0 and math.isfinite(self.gpus)), "--gpus", self.gpus, "0 or more")

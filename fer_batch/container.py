@@ -1,4 +1,4 @@
-"""Open a local media file safely, choose its video stream, and read what its packets say of time."""
+"""Open a media file safely, choose its video stream, and read what its packets say of time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from pathlib import Path
 from typing import Any
 
 import av
@@ -18,6 +17,8 @@ from av.error import FFmpegError
 
 from fer_batch.errors import VideoError
 from fer_batch.mp4 import begins_as_mp4, has_external_media
+from fer_batch.object_path import AnyPath, ObjectPath, ObjectStatus
+from fer_batch.staging import object_status, open_object
 from fer_batch.truncation import is_cut_short
 from fer_batch.watchdog import beat
 
@@ -120,8 +121,8 @@ def read_packets(
         yield packet
 
 
-def open_video(path: Path) -> av.container.InputContainer:
-    """Open `path` as a local media file: never as a URL, and by no demuxer that could open anything else.
+def open_video(path: AnyPath) -> av.container.InputContainer:
+    """Open `path` as one media file: FFmpeg itself opens no address, and no demuxer that could open anything else.
 
     Raises:
         VideoError: ``unreadable``, ``vanished``, ``empty``, ``unfinished``, ``not_a_video`` or ``external_media``.
@@ -139,10 +140,11 @@ def open_video(path: Path) -> av.container.InputContainer:
     return container
 
 
-def _open(path: Path) -> av.container.InputContainer:
+def _open(path: AnyPath) -> av.container.InputContainer:
     try:
         return av.open(
-            "file:" + os.fspath(path),
+            open_object(path) if isinstance(path, ObjectPath) else "file:" + os.fspath(path),
+            mode="r",
             options=LIMITS,
             container_options={"protocol_whitelist": "file", "format_whitelist": FORMATS},
             metadata_errors="replace",
@@ -153,7 +155,7 @@ def _open(path: Path) -> av.container.InputContainer:
                 "unfinished",
                 "an MP4 or MOV file without its index, which comes last: it was cut short or its recording never ended",
             ) from error
-        if is_cut_short(path, os.path.getsize(path)):
+        if is_cut_short(path, path.stat().st_size):
             raise VideoError(
                 "unfinished", "the file ends before its first picture: it was cut short or its recording never ended"
             ) from error
@@ -163,12 +165,14 @@ def _open(path: Path) -> av.container.InputContainer:
         ) from error
 
 
-def check_readable(path: Path) -> os.stat_result:
-    """The file's status.
+def check_readable(path: AnyPath) -> os.stat_result | ObjectStatus:
+    """The file's status, as it is now.
 
     Raises:
         VideoError: ``vanished``, ``unreadable`` or ``empty``.
     """
+    if isinstance(path, ObjectPath):
+        return _check_object(path)
     try:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
@@ -185,6 +189,22 @@ def check_readable(path: Path) -> os.stat_result:
         ) from error
     if status.st_size == 0:
         raise VideoError("empty", "the file is empty (0 bytes)")
+    return status
+
+
+def _check_object(path: ObjectPath) -> ObjectStatus:
+    try:
+        status = object_status(path)
+        if status.st_size:
+            open_object(path).close()
+    except FileNotFoundError as error:
+        raise VideoError("vanished", "the object is no longer there; put it back and use --retry-failed") from error
+    except OSError as error:
+        raise VideoError(
+            "unreadable", f"cannot be read: {error.strerror}; check its permissions, then use --retry-failed"
+        ) from error
+    if status.st_size == 0:
+        raise VideoError("empty", "the object is empty (0 bytes)")
     return status
 
 

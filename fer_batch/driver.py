@@ -12,12 +12,12 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from fer_batch.commit import Counts, commit_rows, committed_rows, forget_segments
 from fer_batch.errors import VideoError
 from fer_batch.names import printable
+from fer_batch.object_path import AnyPath
 from fer_batch.plan import Unit
 from fer_batch.probe import VideoInfo
 from fer_batch.process import RunContext, Seconds
@@ -45,7 +45,7 @@ class Probe:
         attempt: how often this was tried before.
     """
 
-    paths: tuple[Path, ...]
+    paths: tuple[AnyPath, ...]
     attempt: int = 0
 
 
@@ -137,7 +137,7 @@ class Driver:
         context: RunContext,
         workers: Workers,
         schedule: Schedule,
-        files: Iterator[Path],
+        files: Iterator[AnyPath],
         counts: Counts,
         on_progress: Callable[[Progress], None],
         snapshot: Callable[[], dict[str, Any]],
@@ -258,7 +258,7 @@ class Driver:
             else:
                 self._give_up([(task.video.path, task.video)], lost)
 
-    def _give_up(self, given_up: list[tuple[Path, VideoInfo | None]], lost: Lost) -> None:
+    def _give_up(self, given_up: list[tuple[AnyPath, VideoInfo | None]], lost: Lost) -> None:
         if not given_up:
             return
         noted = ended(self.context.stalled)
@@ -270,7 +270,7 @@ class Driver:
             said.append((path, reason))
         self._failures(said, commit_rows(self.context.path, "driver", rows, self.context.metadata))
 
-    def _failures(self, failures: list[tuple[Path, str]], counts: Counts) -> None:
+    def _failures(self, failures: list[tuple[AnyPath, str]], counts: Counts) -> None:
         self.counts += counts
         for path, reason in failures:
             log.warning("%s: %s", printable(str(path)), printable(reason))

@@ -11,8 +11,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from fer_batch.errors import RefusedError, StoppedError
+from fer_batch.object_path import AnyPath
 
 RENEW_S = 10.0
 """How often a driver renews its lease."""
@@ -30,7 +32,7 @@ class Lease:
     """
 
     def __init__(self, file: Path) -> None:
-        self.file = file
+        self.file: Any = file
         self._now_s = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
@@ -38,16 +40,19 @@ class Lease:
 
     def __enter__(self) -> Lease:
         while not self._create():
-            holder = _read(self.file)
+            holder = read_lease(self.file)
             if holder is None:
                 continue  # gone in the meantime
+            if holder["token"] == self.token:
+                break  # a store's answer to our own claim was lost on the way, and we asked again
             if self._is_alive(holder):
                 raise RefusedError(
                     f"another fer-batch works on {self.file.parent.parent}: process {holder['pid']} on "
                     f"{holder['host']}. Wait for it, stop it, or choose another --out; if it died, its claim ends "
                     f"within {EXPIRE_S:.0f} s"
                 )
-            self._end_of(holder)
+            if self._end_of(holder):
+                break
         self._thread.start()
         return self
 
@@ -57,7 +62,7 @@ class Lease:
         self._stop.set()
         self._thread.join()
         with suppress(OSError):  # a disk that cannot be written: the lease will expire
-            holder = _read(self.file)
+            holder = read_lease(self.file)
             if holder is not None and holder["token"] == self.token:
                 self.file.unlink(missing_ok=True)
                 self.file.parent.rmdir()
@@ -70,39 +75,46 @@ class Lease:
         """
         check_lease(self.file, self.token)
 
-    def _end_of(self, holder: dict[str, str]) -> None:
-        """Remove the lease of a driver that is dead. Of several that want to take over, one succeeds."""
+    def _end_of(self, holder: dict[str, str]) -> bool:
+        """Remove the lease of a driver that is dead. Of several that want to take over, one succeeds.
+
+        Returns:
+            Whether it is ours already; else it is to be created.
+        """
         aside = self.file.with_name(f"{self.file.name}.{os.getpid()}.expired")
         try:
             os.rename(self.file, aside)
-            if _read(aside) != holder:  # one that was quicker has its own there by now
+            if read_lease(aside) != holder:  # one that was quicker has its own there by now
                 os.rename(aside, self.file)
             else:
                 os.unlink(aside)
         except FileNotFoundError:
-            return
+            pass
         except OSError as error:
-            raise _not_writable(self.file, error) from error
+            raise not_writable(self.file, error) from error
+        return False
 
     def holder(self) -> str | None:
         """Who holds it, in words; None if nobody who lives does."""
         self._now_s = time.time()
-        found = _read(self.file)
+        found = read_lease(self.file)
         return f"process {found['pid']} on {found['host']}" if found and self._is_alive(found) else None
 
-    def _create(self) -> bool:
-        content = {
+    def _content(self) -> dict[str, Any]:
+        return {
             "host": socket.gethostname(),
             "processes": _process_space(),
             "pid": os.getpid(),
             "process_started": process_start(os.getpid()),
             "token": self.token,
         }
+
+    def _create(self) -> bool:
         draft = self.file.with_name(f"{self.file.name}.{os.getpid()}.tmp")
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             with draft.open("w") as file:
-                file.write(json.dumps(content))
+                file.write(json.dumps(self._content()))
                 file.flush()
                 os.fsync(file.fileno())
             self._now_s = draft.stat().st_mtime  # by the clock that stamps the lease: another host's may differ
@@ -112,7 +124,7 @@ class Lease:
         except FileNotFoundError:
             return self._create()  # whoever was here before has just removed the empty folder
         except OSError as error:
-            raise _not_writable(self.file, error) from error
+            raise not_writable(self.file, error) from error
         finally:
             with suppress(OSError):  # a read-only disk refuses even to remove what is not there
                 draft.unlink(missing_ok=True)
@@ -132,8 +144,11 @@ class Lease:
         if (holder["host"], holder["processes"]) == here and str(holder["pid"]).isdecimal():
             started = process_start(int(holder["pid"]))
             return started is not None and started == holder["process_started"]
+        return self._is_young()
+
+    def _is_young(self) -> bool:
         try:
-            return self._now_s - self.file.stat().st_mtime < EXPIRE_S
+            return bool(self._now_s - self.file.stat().st_mtime < EXPIRE_S)
         except FileNotFoundError:
             return False
 
@@ -141,10 +156,13 @@ class Lease:
         while not self._stop.wait(RENEW_S):
             with suppress(OSError, StoppedError):  # a network disk may be away for a moment; a commit says if for good
                 check_lease(self.file, self.token)  # that of another is not renewed
-                os.utime(self.file)
+                self._touch()
+
+    def _touch(self) -> None:
+        os.utime(self.file)
 
 
-def _read(file: Path) -> dict[str, str] | None:
+def read_lease(file: AnyPath) -> dict[str, str] | None:
     """Who holds a lease; None if there is none."""
     unknown = {"host": "unknown", "pid": "unknown", "processes": "", "process_started": "", "token": ""}
     try:
@@ -158,7 +176,8 @@ def _read(file: Path) -> dict[str, str] | None:
     return {**unknown, **found} if isinstance(found, dict) else unknown
 
 
-def _not_writable(file: Path, error: OSError) -> StoppedError:
+def not_writable(file: AnyPath, error: OSError) -> StoppedError:
+    """What to raise where a lease cannot be written."""
     return StoppedError(f"cannot write {file}: {error.strerror}; choose another --out")
 
 
@@ -174,7 +193,7 @@ def _process_space() -> str:
         return ""
 
 
-def check_lease(file: Path, token: str) -> None:
+def check_lease(file: AnyPath, token: str) -> None:
     """For a worker, before it commits: does the driver that it works for still hold the lease?
 
     The workers of a driver that was killed live on for some seconds, while the next driver is at work already.
@@ -182,7 +201,7 @@ def check_lease(file: Path, token: str) -> None:
     Raises:
         StoppedError: another driver has the folder now, or none.
     """
-    holder = _read(file)
+    holder = read_lease(file)
     if holder is None:
         raise StoppedError(f"{file} is gone: this run is over, or its folder {file.parent} was removed")
     if holder["token"] != token:

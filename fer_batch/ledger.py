@@ -6,10 +6,11 @@ an external sort: rows are dealt into ranges of paths on the disk, and each rang
 
 from __future__ import annotations
 
-import os
 import shutil
+import tempfile
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from fer_batch.object_path import AnyPath, ObjectPath, each
 from fer_batch.schema import TABLES, VIDEOS, with_metadata
-from fer_batch.store import PARQUET, Run, atomic_write, damage_named, newest_rows, read_table, write_table
+from fer_batch.store import PARQUET, Run, atomic_write, damage_named, newest_rows, parquet_file, read_table, write_table
 
 PIECE_ROWS = 50_000
 """Rows of the ledger in memory at a time: some 20 MB."""
@@ -36,7 +38,7 @@ def pieces(run: Run, columns: list[str]) -> Iterator[pa.Table]:
     """
     if not run.ledger.is_file():
         return
-    with damage_named(run.ledger), pq.ParquetFile(run.ledger, page_checksum_verification=True) as file:
+    with damage_named(run.ledger), parquet_file(run.ledger) as file:
         for batch in file.iter_batches(PIECE_ROWS, columns=columns):
             yield pa.Table.from_batches([batch])
 
@@ -55,18 +57,31 @@ def join(run: Run, metadata: dict[str, str]) -> None:
         return
     files = ([run.ledger] if run.ledger.is_file() else []) + parts
     schema = with_metadata(VIDEOS, metadata)
-    sorting = run.work_dir / "sorting"
-    with atomic_write(run.ledger) as file, pq.ParquetWriter(file, schema, **PARQUET) as writer:
-        try:
-            for table in _by_range(files, sorting):
-                writer.write_table(newest_rows(table).cast(schema))
-        finally:
-            shutil.rmtree(sorting, ignore_errors=True)
-    for part in parts:
-        part.unlink(missing_ok=True)
+    with (
+        _sorting_folder(run) as sorting,
+        atomic_write(run.ledger) as file,
+        pq.ParquetWriter(file, schema, **PARQUET) as writer,
+    ):
+        for table in _by_range(files, sorting):
+            writer.write_table(newest_rows(table).cast(schema))
+    for _ in each(lambda part: part.unlink(missing_ok=True), parts):
+        pass
 
 
-def _by_range(files: list[Path], folder: Path) -> Iterator[pa.Table]:
+@contextmanager
+def _sorting_folder(run: Run) -> Iterator[Path]:
+    """Where rows are sorted: in the run's folder, or on this machine's disk where that lies on an object store."""
+    if isinstance(run.path, ObjectPath):
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+        return
+    try:
+        yield run.path / "work" / "sorting"
+    finally:
+        shutil.rmtree(run.path / "work" / "sorting", ignore_errors=True)
+
+
+def _by_range(files: list[AnyPath], folder: Path) -> Iterator[pa.Table]:
     """All rows of some ledger files, oldest first within each range of paths; the ranges by path."""
     ends = _range_ends(files)
     if not ends:
@@ -83,24 +98,24 @@ def _by_range(files: list[Path], folder: Path) -> Iterator[pa.Table]:
             yield pa.concat_tables(read_table(file) for file in dealt)
 
 
-def _range_ends(files: list[Path]) -> list[str]:
+def _range_ends(files: list[AnyPath]) -> list[str]:
     """Paths that divide the ledger into ranges of about :data:`PIECE_ROWS` rows; none where it is that small."""
     sample: list[str] = []
     rows = 0
-    for file in files:
-        paths = read_table(file, ["path"])["path"]
+    for table in each(lambda file: read_table(file, ["path"]), files):
+        paths = table["path"]
         sample += paths.take(pa.array(range(-rows % SAMPLED, len(paths), SAMPLED), pa.int64())).to_pylist()
         rows += len(paths)
     step = PIECE_ROWS // SAMPLED
     return sorted(sample)[step::step] if rows > PIECE_ROWS else []
 
 
-def _gathered(files: Iterable[Path]) -> Iterator[pa.Table]:
+def _gathered(files: Sequence[AnyPath]) -> Iterator[pa.Table]:
     """The files' rows in tables of about :data:`PIECE_ROWS` rows."""
     waiting: list[pa.Table] = []
     rows = 0
-    for file in files:
-        with damage_named(file), pq.ParquetFile(file, page_checksum_verification=True) as parquet:
+    for file, parquet in zip(files, each(parquet_file, files), strict=True):
+        with damage_named(file), parquet:
             for batch in parquet.iter_batches(PIECE_ROWS):
                 waiting.append(pa.Table.from_batches([batch]).select(VIDEOS.names).cast(VIDEOS))
                 rows += len(batch)
@@ -122,9 +137,8 @@ def drop_orphans(run: Run) -> None:
     """
     named = _named(run)
     for folder in (run.path / name for name in TABLES[run.level]):
-        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-            if entry.name.startswith("part-") and entry.name.endswith(".parquet"):
-                _keep_rows(Path(entry.path), named)
+        for file in sorted(folder.glob("part-*.parquet")):
+            _keep_rows(file, named)
 
 
 def _named(run: Run) -> npt.NDArray[np.int64]:
@@ -137,7 +151,7 @@ def _named(run: Run) -> npt.NDArray[np.int64]:
     return np.unique(np.concatenate(hashes))
 
 
-def _keep_rows(file: Path, named: npt.NDArray[np.int64]) -> None:
+def _keep_rows(file: AnyPath, named: npt.NDArray[np.int64]) -> None:
     if not _holds(named, hash(file.name)):
         file.unlink()
         return

@@ -25,8 +25,9 @@ import pyarrow.parquet as pq
 from fer_batch.commit import LAST, SEGMENT_COUNTS, beside, commit_rows
 from fer_batch.errors import RefusedError, StoppedError
 from fer_batch.ledger import PIECE_ROWS, join, pieces
+from fer_batch.object_path import AnyPath, ObjectPath
 from fer_batch.schema import FOLDERS, TABLES, VIDEOS
-from fer_batch.store import Run
+from fer_batch.store import Run, parquet_footer
 
 log = logging.getLogger("fer_batch")
 
@@ -48,7 +49,7 @@ _ROWS: Final = {"faces": "n_faces", "frames": "n_sampled", "tracks": "n_tracks"}
 """The ledger's column that says how many rows a video has in a table, where one does."""
 
 
-def known(path: Path) -> dict[str, Any]:
+def known(path: AnyPath) -> dict[str, Any]:
     """What is known of the run in a folder: its ``run.json`` or, where that is torn or gone, what its tables say.
 
     Empty if there is no run. `completed` is not None if its ledger was joined before, as far as is known.
@@ -71,7 +72,7 @@ def known(path: Path) -> dict[str, Any]:
     ]
     for file in tables:
         try:
-            said = pq.read_schema(file).metadata or {}
+            said = parquet_footer(file).metadata or {}
         except (OSError, pa.ArrowException):
             continue
         if b"run" in said:
@@ -107,6 +108,9 @@ def mend(run: Run, metadata: dict[str, str], was_joined: bool, read_all: bool = 
         log.warning("%s", what)
         found.append(what)
 
+    if isinstance(run.path, ObjectPath):
+        _find_gone(run, metadata, tell)
+        return found
     for folder in ("", *(f"{name}/" for name in FOLDERS), "work/**/"):
         for draft in run.path.glob(f"{folder}.*.tmp"):  # left by a process that was killed while it wrote
             draft.unlink(missing_ok=True)
@@ -132,6 +136,20 @@ def mend(run: Run, metadata: dict[str, str], was_joined: bool, read_all: bool = 
         named = {part for table in pieces(run, ["part"]) for part in table["part"].drop_null().to_pylist()}
         _set_parts_aside(run, lambda name: name not in named)
     return found
+
+
+def _find_gone(run: Run, metadata: dict[str, str], tell: Callable[[str], None]) -> None:
+    """Join the ledger of a run on an object store, which shows no half-written object: parts can only be gone."""
+    join(run, metadata)
+    there = {f"{folder}/{file.name}" for folder in TABLES[run.level] for file in (run.path / folder).iterdir()}
+    for table in pieces(run, VIDEOS.names):
+        named = table.filter(pc.is_valid(table["part"])).to_pylist()
+        gone = [row for row in named if not all(f"{folder}/{row['part']}" in there for folder in TABLES[run.level])]
+        for part in sorted({row["part"] for row in gone}):
+            tell(f"{part} is gone: the videos in it are done again")
+        if gone:
+            commit_rows(run.path, "lost", [_lost_row(row) for row in gone], metadata)
+    join(run, metadata)
 
 
 def _rows_in(file: Path) -> int | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO
+
+from fer_batch.object_path import AnyPath
+from fer_batch.staging import reading
 
 TOP_LEVEL = frozenset(
     b"ftyp styp moov moof mdat mfra free skip wide sidx ssix uuid meta udta pnot emsg prft pdin imda".split()
@@ -16,13 +18,13 @@ _BEGINNINGS = frozenset(b"ftyp moov mdat wide free skip".split())
 _WAY_TO_MEDIA = (b"moov", b"trak", b"mdia", b"minf", b"dinf", b"dref")
 
 
-def begins_as_mp4(path: Path) -> bool:
+def begins_as_mp4(path: AnyPath) -> bool:
     """Whether the first box is one that MP4 and MOV files begin with.
 
     Raises:
         OSError: the file cannot be read.
     """
-    with open(path, "rb") as file:
+    with reading(path) as file:
         return file.read(8)[4:] in _BEGINNINGS
 
 
@@ -36,13 +38,13 @@ def said_end(file: BinaryIO, size: int) -> int:
     return position
 
 
-def has_external_media(path: Path) -> bool:
+def has_external_media(path: AnyPath) -> bool:
     """Whether a track's pictures or sound lie in other files, of which this one only holds the addresses.
 
     Raises:
         OSError: the file cannot be read.
     """
-    with open(path, "rb") as file:
+    with reading(path) as file:
         size = file.seek(0, 2)
         return begins_as_mp4(path) and any(is_external for is_external in _references(file, 0, size, _WAY_TO_MEDIA))
 

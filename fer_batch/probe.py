@@ -7,7 +7,6 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
-from pathlib import Path
 from typing import Literal
 
 import av
@@ -17,7 +16,9 @@ from av.error import FFmpegError
 
 from fer_batch.container import PacketTime, check_readable, closed_groups, open_video, read_packets, video_stream
 from fer_batch.errors import VideoError
+from fer_batch.object_path import AnyPath
 from fer_batch.sampling import Clock
+from fer_batch.staging import read_blocks
 from fer_batch.truncation import is_cut_short
 
 MIN_CUT_MS = 2000
@@ -70,7 +71,7 @@ class VideoInfo:
         frame_ticks: how long a frame lasts by the frame rate, for frames that do not tell.
     """
 
-    path: Path
+    path: AnyPath
     video_id: str
     size_bytes: int
     mtime_ns: int
@@ -109,7 +110,7 @@ class VideoInfo:
         return float(self.n_frames / seconds) if seconds else 0.0
 
 
-def probe(path: Path) -> VideoInfo:
+def probe(path: AnyPath) -> VideoInfo:
     """Read a video's headers and packet times and decode its first picture.
 
     Raises:
@@ -159,14 +160,13 @@ def probe(path: Path) -> VideoInfo:
         )
 
 
-def fingerprint(path: Path, size: int) -> str:
+def fingerprint(path: AnyPath, size: int) -> str:
     """Id of a file's content that stays cheap for huge files: its size and up to 64 blocks spread over it."""
     digest = hashlib.blake2b(str(size).encode(), digest_size=10)
-    with open(path, "rb") as file:
-        last = max(0, size - _FINGERPRINT_BLOCK)
-        for start in sorted({last * i // (_FINGERPRINT_BLOCKS - 1) for i in range(_FINGERPRINT_BLOCKS)}):
-            file.seek(start)
-            digest.update(file.read(_FINGERPRINT_BLOCK))
+    last = max(0, size - _FINGERPRINT_BLOCK)
+    starts = sorted({last * i // (_FINGERPRINT_BLOCKS - 1) for i in range(_FINGERPRINT_BLOCKS)})
+    for block in read_blocks(path, starts, _FINGERPRINT_BLOCK, size):
+        digest.update(block)
     return "v" + digest.hexdigest()
 
 
@@ -251,7 +251,7 @@ def _frame_ticks(stream: av.video.stream.VideoStream) -> int:
     return max(1, round(1 / ((stream.average_rate or 25) * _time_base(stream))))
 
 
-def _display(path: Path) -> tuple[int, int, int]:
+def _display(path: AnyPath) -> tuple[int, int, int]:
     """Rotation and size of the first picture that can be decoded.
 
     Raises:

@@ -18,6 +18,7 @@ from fer_batch.config import RunConfig
 from fer_batch.decode import FrameSample, SegmentReader
 from fer_batch.detect import Face, FaceDetector
 from fer_batch.errors import VideoError
+from fer_batch.object_path import AnyPath
 from fer_batch.plan import Segment
 from fer_batch.watchdog import STALL_S, beat, unwatched
 
@@ -59,10 +60,13 @@ class RunContext:
         metadata: goes into the metadata of every table.
         stall_s: how long a file may bring no progress before its worker is ended.
         memory_bytes: how much memory a worker may use before it is ended; None for any amount.
+        copies: bytes of a machine's disk that copies of videos on object stores may take; None for
+            :func:`fer_batch.staging.share_of_disk`'s own.
+        workers: on a machine, which share them.
         lease: token of the driver that this is done for; a worker whose driver lost the folder commits nothing more.
     """
 
-    path: Path
+    path: AnyPath
     config: RunConfig
     detector: Path
     crop: CropSpec
@@ -70,14 +74,16 @@ class RunContext:
     stall_s: float = STALL_S
     memory_bytes: int | None = None
     lease: str = ""
+    copies: int | None = None
+    workers: int = 1
 
     @property
-    def stalled(self) -> Path:
+    def stalled(self) -> AnyPath:
         """Where a worker that is ended by its watchdog says which file it was."""
         return self.path / "work" / "stalled"
 
     @property
-    def lease_file(self) -> Path:
+    def lease_file(self) -> AnyPath:
         """Says whose folder it is, see :class:`fer_batch.lease.Lease`."""
         return self.path / "work" / "lease.json"
 

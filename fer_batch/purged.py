@@ -10,10 +10,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 from fer_batch.errors import RefusedError, StoppedError
+from fer_batch.object_path import AnyPath
 
 FILE: Final = "purged.json"
 
@@ -59,7 +59,7 @@ class Purged:
     closed: str | None = None
 
     @classmethod
-    def of(cls, path: Path) -> Purged:
+    def of(cls, path: AnyPath) -> Purged:
         """What was removed from the run in a folder.
 
         Raises:
@@ -95,7 +95,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def check_goes_on(path: Path) -> None:
+def check_goes_on(path: AnyPath) -> None:
     """
     Raises:
         RefusedError: a purge of the run in this folder broke off, or has closed it.

@@ -11,13 +11,13 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from fer_batch.config import Sampling
 from fer_batch.container import check_readable
 from fer_batch.decode import FrameSample, SegmentReader
 from fer_batch.errors import VideoError
+from fer_batch.object_path import as_path
 from fer_batch.plan import Segment
 from fer_batch.probe import VideoInfo, fingerprint, probe
 
@@ -34,7 +34,7 @@ def find_again(rows: Iterable[Mapping[str, Any]]) -> VideoInfo:
     """
     reasons: list[VideoError] = []
     for row in rows:
-        path = Path(row["path"] if row["path_bytes"] is None else os.fsdecode(row["path_bytes"]))
+        path = as_path(row["path"] if row["path_bytes"] is None else os.fsdecode(row["path_bytes"]))
         try:
             status = check_readable(path)
             if fingerprint(path, status.st_size) == row["video_id"]:

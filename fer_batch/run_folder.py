@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import platform
-import shutil
 import socket
 import time
 import uuid
@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from fer_batch.bundle import ModelBundle
@@ -21,8 +20,9 @@ from fer_batch.commit import Counts, create_folders
 from fer_batch.config import RunConfig
 from fer_batch.discover import Discovery
 from fer_batch.errors import RefusedError, StoppedError
-from fer_batch.lease import Lease
 from fer_batch.mend import DAMAGED, known
+from fer_batch.object_lease import lease_of
+from fer_batch.object_path import AnyPath, ObjectPath, as_path, is_there, remove_all
 from fer_batch.progress import Progress
 from fer_batch.purged import FILE, INPUTS_NOT_KEPT, Purged, check_goes_on
 from fer_batch.schema import FOLDERS, SCHEMA_VERSION
@@ -42,7 +42,7 @@ class RunState:
 
     def __init__(
         self,
-        path: Path,
+        path: AnyPath,
         config: RunConfig,
         bundle: ModelBundle,
         discovery: Discovery,
@@ -61,7 +61,7 @@ class RunState:
             "completed": earlier.get("completed"),
             "inputs": [INPUTS_NOT_KEPT]
             if Purged.of(path).has_no_inputs
-            else [path_text(Path(item)) for item in discovery.inputs],
+            else [path_text(as_path(item)) for item in discovery.inputs],
             "config": config.to_json(),
             "model": {
                 "name": bundle.name,
@@ -114,13 +114,14 @@ class RunState:
         self.info["counts"] = {"files": n_files, "passed_over": self._discovery.passed_over, **totals}
 
 
-def open_folder(path: Path, config: RunConfig, redo: bool) -> None:
+def open_folder(path: AnyPath, config: RunConfig, redo: bool) -> None:
     """Make the run's folder, or check that the one there has the same configuration.
 
     Raises:
         RefusedError: it holds something else, a run with another configuration, or one that was removed.
         StoppedError: it cannot be made.
     """
+    is_there(path)  # asks an object store whether it can be used at all
     check_goes_on(path)
     if earlier := known(path):
         differences = config.differences(RunConfig.from_json(earlier["config"]))
@@ -130,10 +131,10 @@ def open_folder(path: Path, config: RunConfig, redo: bool) -> None:
                 "Choose another --out, ask for the same, or throw the old tables away with --redo"
             )
         if differences:
-            with Lease(path / "work" / "lease.json"):
+            with lease_of(path / "work" / "lease.json"):
                 for name in (*FOLDERS, "report", DAMAGED, "videos.parquet", "run.json"):
-                    _remove(path / name)
-            _remove(path / "work")
+                    remove_all(path / name)
+            remove_all(path / "work")
     elif path.is_dir() and any(path.iterdir()):
         ours = {*FOLDERS, "report", "work", "run.log", "run.json", FILE}
         if not {item.name for item in path.iterdir()} <= ours:
@@ -143,18 +144,11 @@ def open_folder(path: Path, config: RunConfig, redo: bool) -> None:
     create_folders(path, config.privacy.level)
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
 @contextmanager
-def log_file(file: Path) -> Iterator[None]:
+def log_file(file: AnyPath) -> Iterator[None]:
     """Send this project's log, and what libraries warn of, to the run's log file and nowhere else."""
     try:
-        handler = _LogFile(file, encoding="utf-8")
+        handler = _LogObject(file) if isinstance(file, ObjectPath) else _LogFile(file, encoding="utf-8")
     except OSError as error:
         raise StoppedError(f"cannot write {file}: {error.strerror}; choose another --out") from error
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -177,6 +171,31 @@ class _LogFile(logging.FileHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         pass
+
+
+class _LogObject(logging.StreamHandler[io.StringIO]):
+    """A log on an object store, which cannot be appended to: it is put as a whole, now and then and at the end."""
+
+    def __init__(self, path: ObjectPath) -> None:
+        super().__init__(io.StringIO())
+        self._path = path
+        with suppress(FileNotFoundError):
+            self.stream.write(path.read_text())
+        self._put_s = time.monotonic()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        super().emit(record)
+        if time.monotonic() - self._put_s > FOLLOW_S:
+            self._put()
+
+    def close(self) -> None:
+        self._put()
+        super().close()
+
+    def _put(self) -> None:
+        self._put_s = time.monotonic()
+        with suppress(OSError, StoppedError):  # the run's own writes say so
+            self._path.write_bytes(self.stream.getvalue().encode("utf-8", "backslashreplace"))
 
 
 def _version(name: str) -> str:

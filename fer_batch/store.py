@@ -1,4 +1,4 @@
-"""A run's folder on disk: what is where, and writes of which a reader never sees half.
+"""A run's folder, on disk or on an object store: what is where, and writes of which a reader never sees half.
 
 Readers go through :class:`Run`; writers through :func:`write_table` and :func:`write_json`. The ledger is the truth:
 rows of the tables ``faces`` and ``frames`` count only once a ledger row names the part that holds them.
@@ -9,28 +9,38 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import IO, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from fer_batch.config import PrivacyLevel
 from fer_batch.errors import RefusedError, StoppedError
+from fer_batch.object_errors import AGAIN
+from fer_batch.object_path import AnyPath, ObjectPath, as_path, each
 from fer_batch.schema import BINS, FACES, FRAMES, TABLES, TRACK_BINS, TRACKS, VIDEOS
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """Open a temporary file beside `path`; on success flush it to the disk and rename it over `path`.
+def atomic_write(path: AnyPath) -> Iterator[IO[bytes]]:
+    """Open a file for writing that takes the place of `path` as a whole on success.
+
+    On a disk it lies beside `path`, is flushed and renamed; for an object store it is put at the end, in one request or
+    in one upload of several parts.
 
     Raises:
-        StoppedError: the disk is full or the folder cannot be written.
+        StoppedError: the disk is full, or it cannot be written there.
     """
+    if isinstance(path, ObjectPath):
+        with _put_at_end(path) as file:
+            yield file
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
@@ -53,17 +63,36 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
             temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def _put_at_end(path: ObjectPath) -> Iterator[IO[bytes]]:
+    try:
+        with tempfile.TemporaryFile() as file:
+            yield file
+            file.seek(0)
+            path.write_bytes(file.read())
+    except OSError as error:
+        raise StoppedError(
+            f"cannot write {path}: {error.strerror or error}; mend that or choose another --out, {AGAIN}"
+        ) from error
+
+
 PARQUET: Final[dict[str, Any]] = {"compression": "zstd", "write_page_checksum": True}
 """How tables are written: a bit that flips on the disk is noticed, not read as another number."""
 
+WHOLE_BYTES: Final = 32 << 20
+"""Tables on a store up to this size are fetched by one request."""
 
-def write_table(path: Path, table: pa.Table) -> None:
+FOOTER_BYTES: Final = 64 << 10
+"""How much of a table on a store is fetched to learn what it says of itself."""
+
+
+def write_table(path: AnyPath, table: pa.Table) -> None:
     """Write `table` as Parquet, atomically."""
     with atomic_write(path) as file:
         pq.write_table(table, file, **PARQUET)
 
 
-def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
+def read_table(path: AnyPath, columns: list[str] | None = None) -> pa.Table:
     """Read a table's file, checking its checksums.
 
     Raises:
@@ -71,11 +100,32 @@ def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
         RefusedError: it is damaged.
     """
     with damage_named(path):
-        return pq.ParquetFile(path, page_checksum_verification=True).read(columns)
+        return parquet_file(path).read(columns)
+
+
+def parquet_file(path: AnyPath) -> pq.ParquetFile:
+    """A table's file, opened with its checksums checked; a context manager."""
+    if isinstance(path, ObjectPath):
+        return pq.ParquetFile(_content(path), page_checksum_verification=True)
+    return pq.ParquetFile(path, page_checksum_verification=True)
+
+
+def parquet_footer(path: AnyPath) -> pq.FileMetaData:
+    """What a table's file says of itself: rows and metadata; its data is not read."""
+    if isinstance(path, ObjectPath):
+        with path.open(block_bytes=FOOTER_BYTES) as file:
+            return pq.read_metadata(file)
+    return pq.read_metadata(path)
+
+
+def _content(path: ObjectPath) -> Any:
+    """Tables are small: one request fetches one. A large one is read as it is asked for."""
+    is_small = path.stat().st_size <= WHOLE_BYTES
+    return pa.BufferReader(path.read_bytes()) if is_small else path.open(block_bytes=WHOLE_BYTES)
 
 
 @contextmanager
-def damage_named(path: Path) -> Iterator[None]:
+def damage_named(path: AnyPath) -> Iterator[None]:
     """Inside, an error in reading `path` says what to do about it; that it is not there is no damage."""
     try:
         yield
@@ -87,7 +137,7 @@ def damage_named(path: Path) -> Iterator[None]:
         ) from error
 
 
-def write_json(path: Path, value: dict[str, Any]) -> None:
+def write_json(path: AnyPath, value: dict[str, Any]) -> None:
     """Write `value` as JSON, atomically."""
     with atomic_write(path) as file:
         file.write(json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n")
@@ -105,12 +155,15 @@ class Run:
         >>> run.faces().to_pandas()               # doctest: +SKIP
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str] | ObjectPath) -> None:
         """
+        Args:
+            path: a folder, or the address of one on an object store.
+
         Raises:
             RefusedError: there is no run in this folder.
         """
-        self.path = Path(path)
+        self.path: Any = as_path(path)
         if not self.run_json.is_file():
             raise RefusedError(f"{self.path} holds no run (there is no {self.run_json.name}); give the --out of a run")
 
@@ -157,16 +210,16 @@ class Run:
             RefusedError: it is damaged.
         """
         # The parts first: a driver that joins them to the ledger removes them only when that is in place.
-        tables = [table for part in self.ledger_part_files() if (table := _read_if_there(part)) is not None]
+        tables = [table for table in each(_read_if_there, self.ledger_part_files()) if table is not None]
         joined = _read_if_there(self.ledger)
         tables = tables if joined is None else [joined, *tables]
         if not tables:
             return VIDEOS.empty_table()
         return newest_rows(pa.concat_tables(table.select(VIDEOS.names).cast(VIDEOS) for table in tables))
 
-    def ledger_part_files(self) -> list[Path]:
+    def ledger_part_files(self) -> list[Any]:
         """The ledger's parts of a run that is going on or was interrupted, oldest first."""
-        return sorted(self.ledger_parts.glob("*.parquet")) if self.ledger_parts.is_dir() else []
+        return sorted(self.ledger_parts.glob("*.parquet"))
 
     def faces(self, video_id: str | None = None) -> pa.Table:
         """The table `faces` (:data:`fer_batch.schema.FACES`), or one video's rows of it."""
@@ -213,7 +266,10 @@ class Run:
         parquet = ds.ParquetFileFormat(default_fragment_scan_options=checked)
         wanted = pc.field("video_id").isin(ledger["video_id"].drop_null().unique())
         try:
-            dataset = ds.dataset([str(folder / part) for part in parts], schema=schema, format=parquet)
+            files, system = [folder / part for part in parts], None
+            if isinstance(folder, ObjectPath):
+                files, system = [file.key() for file in files], PyFileSystem(FSSpecHandler(folder.system()))
+            dataset = ds.dataset([str(file) for file in files], schema=schema, format=parquet, filesystem=system)
             rows = dataset.to_table(filter=wanted)
         except (pa.ArrowException, OSError) as error:
             for part in parts:  # the error does not say which it is
@@ -241,7 +297,7 @@ def newest_rows(ledger: pa.Table) -> pa.Table:
     return ledger.take(newest).sort_by("path")
 
 
-def _read_if_there(path: Path) -> pa.Table | None:
+def _read_if_there(path: AnyPath) -> pa.Table | None:
     try:
         return read_table(path)
     except FileNotFoundError:

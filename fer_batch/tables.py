@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import pyarrow.compute as pc
 
 from fer_batch.config import RunConfig
 from fer_batch.errors import VideoError
+from fer_batch.object_path import AnyPath
 from fer_batch.probe import VideoInfo
 from fer_batch.process import SampledFrame, SegmentResult
 from fer_batch.sampling import fill_durations
@@ -110,13 +110,13 @@ def length_ms(video: VideoInfo, parts: Sequence[SegmentTables]) -> int:
     return max(*ends, video.duration_ms) if is_damaged else max(ends)
 
 
-def failed_row(path: Path, error: VideoError, video: VideoInfo | None = None) -> dict[str, Any]:
+def failed_row(path: AnyPath, error: VideoError, video: VideoInfo | None = None) -> dict[str, Any]:
     """The ledger's row for a file that could not be processed."""
     row = {**_path_columns(path), "status": "failed", "error_code": error.code, "error": error.message}
     if video is not None:
         return {**_video_columns(video), **row}
     try:
-        status = os.stat(path)
+        status = path.stat()
     except OSError:
         return row
     return {**row, "size_bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
@@ -128,9 +128,9 @@ def ledger_table(rows: list[dict[str, Any]], schema: pa.Schema = VIDEOS) -> pa.T
     return pa.table(columns, schema=schema)
 
 
-def path_text(path: Path) -> str:
+def path_text(path: AnyPath) -> str:
     r"""A path as text; bytes that are not UTF-8 are written as \\xNN."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    return os.fsencode(str(path)).decode("utf-8", "backslashreplace")
 
 
 def file_columns(video: VideoInfo) -> dict[str, Any]:
@@ -138,8 +138,8 @@ def file_columns(video: VideoInfo) -> dict[str, Any]:
     return {**_path_columns(video.path), "size_bytes": video.size_bytes, "mtime_ns": video.mtime_ns}
 
 
-def _path_columns(path: Path) -> dict[str, Any]:
-    raw = os.fsencode(path)
+def _path_columns(path: AnyPath) -> dict[str, Any]:
+    raw = os.fsencode(str(path))
     is_utf8 = path_text(path).encode() == raw
     return {"path": path_text(path), "path_bytes": None if is_utf8 else raw}
 

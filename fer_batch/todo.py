@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +12,7 @@ from fer_batch.commit import Counts, commit_rows
 from fer_batch.discover import Discovery
 from fer_batch.ledger import join, pieces
 from fer_batch.mend import LOST
+from fer_batch.object_path import AnyPath
 from fer_batch.probe import VideoInfo, fingerprint
 from fer_batch.purged import PURGED, Purged
 from fer_batch.schema import VIDEOS
@@ -59,20 +58,20 @@ class ToDo:
             self.done_ids.update(table.filter(pc.and_(has_rows, stays))["video_id"].to_pylist())
             self.counts += Counts.of(kept, seen)
 
-    def __iter__(self) -> Iterator[Path]:
+    def __iter__(self) -> Iterator[AnyPath]:
         for path in self._discovery:
             self.found += 1
             try:
-                status = os.stat(path)
+                status = getattr(path, "listed", None) or path.stat()
                 key = (path_text(path), status.st_size, status.st_mtime_ns)
             except OSError:
-                key = (path_text(path), None, None)  # type: ignore[assignment]
+                key = (path_text(path), None, None)
             if hash(key) in self._done or self._is_withheld(path, key[1]):
                 self.kept += 1
             else:
                 yield path
 
-    def _is_withheld(self, path: Path, size: int | None) -> bool:
+    def _is_withheld(self, path: AnyPath, size: int | None) -> bool:
         """Whether a person was removed from this file, whatever its name is by now."""
         if size not in self._withheld_sizes:
             return False

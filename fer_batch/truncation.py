@@ -6,10 +6,11 @@ outermost ones tells, whatever the media within.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import BinaryIO
 
 from fer_batch import mp4
+from fer_batch.object_path import AnyPath
+from fer_batch.staging import reading
 
 _TS_SYNC = 0x47
 
@@ -18,7 +19,7 @@ _TS_PACKET = ((188, 0), (192, 4), (204, 0))
 in a packet its sync byte is (ISO/IEC 13818-1)."""
 
 
-def is_cut_short(path: Path, size: int) -> bool:
+def is_cut_short(path: AnyPath, size: int) -> bool:
     """Whether a video file of `size` bytes is shorter than its own structure says.
 
     Known of MP4 and MOV, Matroska and WebM, AVI, FLV and MPEG transport streams. False for other containers, and where
@@ -27,7 +28,7 @@ def is_cut_short(path: Path, size: int) -> bool:
     Raises:
         OSError: the file cannot be read.
     """
-    with open(path, "rb") as file:
+    with reading(path) as file:
         head = file.read(408)
         if head[4:8] in mp4.TOP_LEVEL:
             return mp4.said_end(file, size) > size

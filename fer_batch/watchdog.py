@@ -15,16 +15,20 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
 import psutil
+
+from fer_batch.object_path import AnyPath, ObjectPath
 
 STALL_S: Final = 300.0
 """How long a file may bring no packet before its worker is ended, if nothing else is asked for."""
 
 EXIT_CODE: Final = 75
 """Of a process that was ended here."""
+
+NOTE_S: Final = 20.0
+"""How long a worker that ends waits for its note to be written: a disk or store that hangs may be the reason."""
 
 MEMORY_EVERY_S: Final = 0.2
 """How often memory is looked at; reading it takes some ten microseconds."""
@@ -42,7 +46,7 @@ class _Watch:
 _watch = _Watch()
 
 
-def beat(subject: Path | str | None = None) -> None:
+def beat(subject: AnyPath | str | None = None) -> None:
     """Progress was made.
 
     Args:
@@ -50,7 +54,7 @@ def beat(subject: Path | str | None = None) -> None:
     """
     _watch.last_s = time.monotonic()
     if subject is not None:
-        _watch.subject = os.fspath(subject)
+        _watch.subject = str(subject)
 
 
 @contextmanager
@@ -65,7 +69,7 @@ def unwatched() -> Iterator[None]:
 
 
 @contextmanager
-def watched(limit_s: float, notes: Path, memory_bytes: int | None = None) -> Iterator[None]:
+def watched(limit_s: float, notes: AnyPath, memory_bytes: int | None = None) -> Iterator[None]:
     """Inside, this process ends when nothing calls :func:`beat` for so long, or when it uses too much memory.
 
     Args:
@@ -84,7 +88,18 @@ def watched(limit_s: float, notes: Path, memory_bytes: int | None = None) -> Ite
         thread.join()
 
 
-def ended(notes: Path) -> dict[str, tuple[str, str]]:
+def _write(notes: AnyPath, text: str) -> None:
+    name = uuid.uuid4().hex
+    if isinstance(notes, ObjectPath):
+        (notes / f"{name}.json").write_bytes(text.encode())
+        return
+    notes.mkdir(parents=True, exist_ok=True)
+    draft = notes / f"{name}.part"
+    draft.write_text(text)
+    draft.rename(draft.with_suffix(".json"))
+
+
+def ended(notes: AnyPath) -> dict[str, tuple[str, str]]:
     """From the notes: the files that ended a worker, each with the ledger's code and reason."""
     try:
         found = [json.loads(note.read_text()) for note in notes.glob("*.json")]
@@ -93,7 +108,7 @@ def ended(notes: Path) -> dict[str, tuple[str, str]]:
     return {note["path"]: (note["code"], f"{note['reason']}, each time it was tried") for note in found}
 
 
-def _look(limit_s: float, notes: Path, memory_bytes: int | None, stop: threading.Event) -> None:
+def _look(limit_s: float, notes: AnyPath, memory_bytes: int | None, stop: threading.Event) -> None:
     me = psutil.Process()
     while not stop.wait(min(MEMORY_EVERY_S if memory_bytes else 5.0, limit_s / 4)):
         if not _watch.waiting and time.monotonic() - _watch.last_s > limit_s:
@@ -102,7 +117,7 @@ def _look(limit_s: float, notes: Path, memory_bytes: int | None, stop: threading
             _end(notes, "worker_died", f"its worker took {used / 1e9:.1f} GB of memory of {memory_bytes / 1e9:.1f} GB")
 
 
-def _end(notes: Path, code: str, reason: str) -> None:
+def _end(notes: AnyPath, code: str, reason: str) -> None:
     print(f"{_watch.subject!r}: {reason}; this worker ends", file=sys.stderr, flush=True)
     note = {
         "path": os.fsencode(_watch.subject).decode("utf-8", "backslashreplace"),
@@ -110,9 +125,8 @@ def _end(notes: Path, code: str, reason: str) -> None:
         "reason": reason,
     }
     try:
-        notes.mkdir(parents=True, exist_ok=True)
-        draft = notes / f"{uuid.uuid4().hex}.part"
-        draft.write_text(json.dumps(note))
-        draft.rename(draft.with_suffix(".json"))
+        writing = threading.Thread(target=_write, args=(notes, json.dumps(note)), daemon=True)
+        writing.start()
+        writing.join(NOTE_S)
     finally:
         os._exit(EXIT_CODE)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from fer_batch.aggregate import binned, binned_video
 from fer_batch.commit import (
@@ -22,9 +23,11 @@ from fer_batch.config import Detection, RunConfig
 from fer_batch.detect import FaceDetector
 from fer_batch.errors import VideoError
 from fer_batch.lease import check_lease
+from fer_batch.object_path import AnyPath, as_path
 from fer_batch.plan import Segment, Unit
 from fer_batch.probe import VideoInfo, probe
 from fer_batch.process import RunContext, Scores, Seconds, SegmentResult, process_segments
+from fer_batch.staging import allow_copies
 from fer_batch.tables import FinalVideo, SegmentTables, detections, failed_row, final_video
 from fer_batch.track_tables import without_faces
 from fer_batch.watchdog import beat, watched
@@ -36,7 +39,7 @@ class Probed:
 
     videos: list[VideoInfo]
     failed: Counts
-    failures: list[tuple[Path, str]]
+    failures: list[tuple[AnyPath, str]]
 
 
 @dataclass(frozen=True)
@@ -54,14 +57,16 @@ class UnitDone:
     seconds: Seconds
     n_frames: int
     n_faces: int
-    failures: list[tuple[Path, str]]
+    failures: list[tuple[AnyPath, str]]
     dropped: list[Segment]
 
 
-def probe_files(paths: Sequence[Path], context: RunContext) -> Probed:
+def probe_files(paths: Sequence[AnyPath], context: RunContext) -> Probed:
     """Probe some files; those that are no usable video go into the ledger."""
     videos: list[VideoInfo] = []
-    rows, failures = [], []
+    rows: list[dict[str, Any]] = []
+    failures: list[tuple[AnyPath, str]] = []
+    allow_copies(context.copies, context.workers)
     with watched(context.stall_s, context.stalled, context.memory_bytes):
         for path in paths:
             beat(path)
@@ -79,6 +84,7 @@ def probe_files(paths: Sequence[Path], context: RunContext) -> Probed:
 def do_unit(unit: Unit, context: RunContext, scores: Scores) -> UnitDone:
     """Process and commit a unit."""
     seconds = Seconds()
+    allow_copies(context.copies, context.workers)
     detector = _detector(context.detector, context.config.detection)
     with watched(context.stall_s, context.stalled, context.memory_bytes):
         results = process_segments(unit.segments, context, detector, scores, seconds)
@@ -144,7 +150,7 @@ def committed_before(unit: Unit, context: RunContext, since_ns: int) -> UnitDone
     table = committed_rows(context.path, unit.unit_id, since_ns)
     if table is not None:
         counts = Counts.of(table)
-        failed = [(Path(row["path"]), f"{row['error_code']}: {row['error']}")
+        failed = [(as_path(row["path"]), f"{row['error_code']}: {row['error']}")
                   for row in table.to_pylist() if row["status"] == "failed"]  # fmt: skip
         dropped = [] if unit.segments[0].is_whole else list(unit.segments)
         return UnitDone(counts, Seconds(), counts.frames, counts.faces, failed, dropped)
