@@ -21,6 +21,7 @@ from fer_batch.detect import check_detector
 from fer_batch.discover import Discovery
 from fer_batch.errors import RefusedError, StoppedError
 from fer_batch.fleet import HERE, Fleet
+from fer_batch.int8_model import check_int8
 from fer_batch.gate import passed
 from fer_batch.ledger import drop_orphans, join, pieces
 from fer_batch.mend import known, mend
@@ -111,6 +112,8 @@ def run(
         else:
             fleet = stack.enter_context(_joined(asked.address, asked))
         precision, backend = choose(base.precision, bundle, on_gpu=fleet.on_gpu)
+        if precision == "int8":
+            check_int8(bundle)
         wanted = replace(
             base,
             detection=replace(base.detection, model_sha256=detector_hash),

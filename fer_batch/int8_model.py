@@ -75,6 +75,15 @@ class Int8Model:
         return interpreter, given[0]["index"], told[0]["index"]
 
 
+def check_int8(bundle: ModelBundle) -> None:
+    """See that a bundle's int8 model can be used, before a model actor finds out in the middle of a run.
+
+    Raises:
+        BundleError: see :class:`Int8Model`.
+    """
+    Int8Model(bundle, threads=1, batch_sizes=(1,))
+
+
 def _check(verb: str, tensors: list[dict[str, Any]], shape: tuple[int, ...]) -> None:
     wanted = f"float32 (batch, {', '.join(map(str, shape))})"
     if len(tensors) != 1:

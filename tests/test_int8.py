@@ -164,6 +164,24 @@ def test_what_is_no_model_is_refused(folder: Path, compact: ModelBundle) -> None
         Scorer(ModelBundle.load(folder), precision="int8")
 
 
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (lambda _: b"cbuiltins\neval\n(S'1'\ntR.", "is not a TFLite file"),
+        (lambda content: content[:100_000], "cannot be used"),
+    ],
+)
+def test_a_run_with_what_is_no_model_is_refused_before_anything_is_written(
+    folder: Path, compact: ModelBundle, clips: Clips, tmp_path: Path, harm: Callable[[bytes], bytes], message: str
+) -> None:
+    put(folder, harm(compact.int8_content()))
+    command = ["run", clips.one_face.path, "--out", tmp_path / "out", "--model", folder]
+    done = CliRunner().invoke(app, list(map(str, command)))
+    assert isinstance(done.exception, BundleError)  # exit code 2
+    assert re.search(rf"{folder}: its int8 model {message}.*write it again", str(done.exception))
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_model_of_another_shape_is_refused(folder: Path) -> None:
     describe(folder, lambda d: d["input"].update(size=64))
     with pytest.raises(BundleError, match=r"it takes float32 \(-1, 48, 48, 1\) instead of float32 \(batch, 64, 64, 1"):
