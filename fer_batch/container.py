@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -208,18 +209,32 @@ def _check_object(path: ObjectPath) -> ObjectStatus:
     return status
 
 
-def video_stream(container: av.container.InputContainer) -> av.video.stream.VideoStream:
+def video_stream(
+    container: av.container.InputContainer, stills: Collection[int] = (), index: int | None = None
+) -> av.video.stream.VideoStream:
     """The stream with the moving picture: the default one of those that move, else the first.
 
     Cover art does not count; a stream of one picture counts if there is no other.
 
+    Args:
+        container: the file.
+        stills: see :func:`still_streams`.
+        index: of the stream, where it was chosen before; if the file has no such stream now, another is returned.
+
     Raises:
         VideoError: ``no_video_stream``, ``no_decoder`` or ``too_large``.
     """
-    streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+    streams = _film_streams(container)
     if not streams:
         raise VideoError("no_video_stream", "the file has no video stream (sound only, or a cover picture)")
-    best = max(streams, key=lambda s: (s.frames != 1, bool(s.disposition & av.stream.Disposition.default), -s.index))
+    best = max(
+        [s for s in streams if s.index == index] or streams,
+        key=lambda s: (
+            s.frames != 1 and s.index not in stills,
+            bool(s.disposition & av.stream.Disposition.default),
+            -s.index,
+        ),
+    )
     if best.codec_context is None:
         raise VideoError("no_decoder", "no decoder for this codec is built in; convert the file, for example to H.264")
     if best.codec_context.width * best.codec_context.height > MAX_PIXELS:
@@ -228,6 +243,36 @@ def video_stream(container: av.container.InputContainer) -> av.video.stream.Vide
     best.codec_context.thread_count = 1
     best.codec_context.options = dict(LIMITS)
     return best
+
+
+def still_streams(path: AnyPath, container: av.container.InputContainer) -> set[int]:
+    """Of several video streams those that hold a single picture though their header does not say so.
+
+    Matroska and transport streams do not count pictures. Packets are read until each stream has shown a second one:
+    to the end, where one never does.
+
+    Args:
+        path: the file, which is opened once more where there is something to find out.
+        container: the same, open.
+
+    Raises:
+        VideoError: as :func:`open_video`.
+    """
+    streams = _film_streams(container)
+    unknown = [s.index for s in streams if not s.frames]
+    if len(streams) < 2 or not unknown:
+        return set()
+    pictures = dict.fromkeys(unknown, 0)
+    with open_video(path) as again, suppress(FFmpegError):  # what was seen before damage is all that can be had
+        for packet in read_packets(again, [again.streams[index] for index in unknown]):
+            pictures[packet.stream.index] += bool(packet.size)
+            if min(pictures.values()) > 1:
+                break
+    return {index for index, count in pictures.items() if count < 2}
+
+
+def _film_streams(container: av.container.InputContainer) -> list[av.video.stream.VideoStream]:
+    return [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
 
 
 def closed_groups(packets: Sequence[PacketTime]) -> list[int]:

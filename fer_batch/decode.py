@@ -178,7 +178,7 @@ class SegmentReader:
                 self._note_damage(self._video.end_pts)  # reading breaks off here, as it did when probing
 
     def _stream(self, container: av.container.InputContainer) -> av.video.stream.VideoStream:
-        stream = video_stream(container)
+        stream = video_stream(container, index=self._video.stream_index)
         if stream.index != self._video.stream_index:
             raise VideoError("changed", "the file changed while it was processed; run the same command again")
         # An error in the data must be reported, not papered over with parts of other pictures.

@@ -14,7 +14,15 @@ import av.container
 import av.video.stream
 from av.error import FFmpegError
 
-from fer_batch.container import PacketTime, check_readable, closed_groups, open_video, read_packets, video_stream
+from fer_batch.container import (
+    PacketTime,
+    check_readable,
+    closed_groups,
+    open_video,
+    read_packets,
+    still_streams,
+    video_stream,
+)
 from fer_batch.errors import VideoError
 from fer_batch.object_path import AnyPath
 from fer_batch.sampling import Clock
@@ -118,7 +126,7 @@ def probe(path: AnyPath) -> VideoInfo:
     """
     status = check_readable(path)
     with open_video(path) as container:
-        stream = video_stream(container)
+        stream = video_stream(container, still_streams(path, container))
         packets, broken, is_timeless = _packet_times(container, stream)
         shown = sorted({p.pts for p in packets if p.is_shown})
         is_short = broken or is_cut_short(path, status.st_size) or _ends_before_its_index(stream, status.st_size)
@@ -134,7 +142,7 @@ def probe(path: AnyPath) -> VideoInfo:
         if end_ms > LONGEST_MS:
             raise VideoError("bad_times", f"its times span {end_ms / 86_400_000:,.0f} days: they are damaged")
         promised_ms = _promised_ms(container, stream, clock) if is_short else 0
-        rotation, width, height = _display(path)
+        rotation, width, height = _display(path, stream.index)
         aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or Fraction(1)
         return VideoInfo(
             path=path,
@@ -251,14 +259,14 @@ def _frame_ticks(stream: av.video.stream.VideoStream) -> int:
     return max(1, round(1 / ((stream.average_rate or 25) * _time_base(stream))))
 
 
-def _display(path: AnyPath) -> tuple[int, int, int]:
-    """Rotation and size of the first picture that can be decoded.
+def _display(path: AnyPath, stream_index: int) -> tuple[int, int, int]:
+    """Rotation and size of the first picture of a stream that can be decoded.
 
     Raises:
         VideoError: ``undecodable``.
     """
     with open_video(path) as container:
-        stream = video_stream(container)
+        stream = video_stream(container, index=stream_index)
         try:
             for packet in read_packets(container, stream):
                 try:

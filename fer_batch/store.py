@@ -132,9 +132,7 @@ def damage_named(path: AnyPath) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError) as error:
-        raise RefusedError(
-            f"{path} is damaged or cannot be read ({error}). If it is damaged, {MEND}"
-        ) from error
+        raise RefusedError(f"{path} is damaged or cannot be read ({error}). If it is damaged, {MEND}") from error
 
 
 def write_json(path: AnyPath, value: dict[str, Any]) -> None:

@@ -101,9 +101,7 @@ class Committed:
                     return  # a part is sorted by video
         except (pa.ArrowException, OSError, KeyError) as error:
             what = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
-            raise StoppedError(
-                f"{path}, which holds the rows of {content.path}, {what}; {MEND}"
-            ) from error
+            raise StoppedError(f"{path}, which holds the rows of {content.path}, {what}; {MEND}") from error
 
     def _batches(self, table: str, path: Path) -> Iterator[pa.Table]:
         """A part's rows; one that is a single batch, as where many short videos share it, is kept for the next."""

@@ -47,7 +47,7 @@ def white_level(video: VideoInfo) -> float:
     the signal in PQ and at 75 % in HLG.
     """
     with open_video(video.path) as container:
-        curve = video_stream(container).codec_context.color_trc
+        curve = video_stream(container, index=video.stream_index).codec_context.color_trc
     return {int(ColorTrc.SMPTE2084): 0.58, int(ColorTrc.ARIB_STD_B67): 0.75}.get(curve, 1.0)
 
 
@@ -105,7 +105,7 @@ class VideoWriter:
         stream.max_b_frames = 0
         stream.thread_count, stream.thread_type = 0, "FRAME"  # as many as there are cores
         with open_video(self._video.path) as container:
-            source = video_stream(container).codec_context
+            source = video_stream(container, index=self._video.stream_index).codec_context
             matrix = source.colorspace
             self._matrix = _MATRICES.get(_BT709 if matrix == _RGB else matrix, Colorspace.ITU601)
             context = stream.codec_context

@@ -169,7 +169,7 @@ SHAPES = [
     *(Case(f"two_streams.{s}", partial(one_of, which=0, frames=[30, 30])) for s in ("mp4", "mkv", "ts")),
     Case("second_is_default.mp4", partial(one_of, which=1, frames=[30, 30], default=1)),
     Case("second_is_default.mkv", partial(one_of, which=1, frames=[30, 30], default=1)),
-    Case("a_picture_and_a_film.mp4", partial(one_of, which=1, frames=[1, 30])),
+    *(Case(f"a_picture_and_a_film.{s}", partial(one_of, which=1, frames=[1, 30])) for s in ("mp4", "mkv", "ts")),
     Case("cover.mp4", partial(shaped, audio=True, cover=True)),
     Case("cover.mkv", partial(shaped, audio=True, cover=True)),
     Case("cover_and_sound.mp4", music_with_cover, "failed", "no_video_stream"),
