@@ -110,7 +110,8 @@ def run(
         if asked.address is None:
             fleet = Fleet.here(place(asked, usable_cpus(), local_gpus()))
         else:
-            fleet = stack.enter_context(_joined(asked.address, asked))
+            level = base.privacy.level
+            fleet = stack.enter_context(_joined(asked.address, asked, memory_only=level == "aggregate"))
         precision, backend = choose(base.precision, bundle, on_gpu=fleet.on_gpu)
         if precision == "int8":
             check_int8(bundle)
@@ -182,13 +183,13 @@ def session(resources: Resources) -> Iterator[None]:
 
 
 @contextmanager
-def _joined(address: str, asked: Resources) -> Iterator[Fleet]:
-    """A connection to a cluster; gives its nodes."""
+def _joined(address: str, asked: Resources, *, memory_only: bool = False) -> Iterator[Fleet]:
+    """A connection to a cluster; gives its nodes, or those that keep objects in memory alone."""
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "1")  # read when Ray is imported
     from fer_batch import engine
 
     with engine.cluster(address, None):
-        yield engine.joined(asked)
+        yield engine.joined(asked, memory_only=memory_only)
 
 
 def _carry_out(

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -46,6 +47,7 @@ from fer_batch.config import Resources
 from fer_batch.driver import Join, Lost, Outcome, Task
 from fer_batch.errors import FerBatchError, RefusedError, StoppedError, VideoError
 from fer_batch.fleet import HERE, Fleet, gathered
+from fer_batch.memory_only import REMEDY, why_not
 from fer_batch.nodes import MAX_ACTORS_A_UNIT, Node
 from fer_batch.plan import Unit
 from fer_batch.process import RunContext
@@ -57,6 +59,9 @@ log = logging.getLogger("fer_batch")
 
 START_TRIES = 3
 """How often an embedded Ray is started before the run stops."""
+
+PROOF_S = 60.0
+"""How long a node that came is waited for to say how it keeps objects."""
 
 POLL_S = 0.5
 """How often progress is shown while nothing finishes."""
@@ -443,15 +448,46 @@ def _on(node: str) -> dict[str, Any]:
     return {} if node == HERE else {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
 
 
-def joined(asked: Resources) -> Fleet:
+def joined(asked: Resources, *, memory_only: bool = False) -> Fleet:
     """The nodes of the cluster that is there, once there are those that are asked for.
 
+    Args:
+        asked: limits of the run as a whole.
+        memory_only: only those that prove that they keep objects in memory alone (:mod:`fer_batch.memory_only`).
+
     Raises:
-        RefusedError: they did not come.
+        RefusedError: they did not come, or one that is there does not prove it.
     """
     from ray.autoscaler.sdk import request_resources
 
-    return gathered(asked, _nodes, lambda bundles: request_resources(bundles=bundles))
+    look = _nodes
+    if memory_only:
+        told: dict[str, str | None] = {}
+        look = partial(_proved, told)
+        look()
+        for node, why in told.items():
+            if why is not None:
+                raise RefusedError(f"privacy.level 'aggregate' promises that no face crop reaches a disk, but of the "
+                                   f"cluster's node {node[:12]}: {why}. On every node, {REMEDY}")  # fmt: skip
+    return gathered(asked, look, lambda bundles: request_resources(bundles=bundles))
+
+
+def _proved(told: dict[str, str | None]) -> list[Node]:
+    """The nodes that keep objects in memory alone; `told` is what each said when it was first asked."""
+    proved = []
+    for node in _nodes():
+        if node.cpus >= 1 and node.id not in told:
+            ask = ray.remote(why_not).options(num_cpus=0, **_on(node.id))
+            try:
+                told[node.id] = why = ray.get(ask.remote(), timeout=PROOF_S)
+            except RayError as error:
+                log.warning("node %s does not answer, and gets nothing until it does: %s", node.id, error)
+                continue
+            if why is not None:
+                log.warning("node %s gets nothing: %s; %s", node.id, why, REMEDY)
+        if node.cpus >= 1 and told[node.id] is None:
+            proved.append(node)
+    return proved
 
 
 def _nodes() -> list[Node]:

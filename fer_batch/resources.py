@@ -180,17 +180,16 @@ def check_stays_in_memory(config: RunConfig, asked: Resources) -> None:
     """Refuse privacy level `aggregate` where Ray might write face crops to a disk.
 
     Raises:
-        RefusedError: it is asked for on a cluster, whose settings are not ours, or on a system without shared memory.
+        RefusedError: it is asked for on a system without shared memory. A cluster's nodes prove it themselves, see
+            :mod:`fer_batch.memory_only`.
     """
     if config.privacy.level != "aggregate":
         return
-    why = "privacy.level 'aggregate' promises that no face crop reaches a disk; "
-    if asked.address is not None:
-        raise RefusedError(why + f"the cluster at {asked.address} may write its object store to disks. Leave --address "
-                           "and RAY_ADDRESS out and run it on one machine")  # fmt: skip
-    if shared_memory_bytes() is None:
-        raise RefusedError(why + "this system has no shared memory (/dev/shm), so Ray's object store is a file. Run it "
-                           "on Linux")  # fmt: skip
+    if asked.address is None and shared_memory_bytes() is None:
+        raise RefusedError(
+            "privacy.level 'aggregate' promises that no face crop reaches a disk; this system has no shared memory "
+            "(/dev/shm), so Ray's object store is a file. Run it on Linux"
+        )
 
 
 def _share(total: float, parts: int) -> float:

@@ -1,7 +1,8 @@
 """A cluster of several real raylets on this machine, in a process of its own: no other test sees it.
 
-As a program it keeps the cluster: it reads ``add CPUS``, ``kill N`` and ``stop``, a line each, and answers each with a
-line. Everything stays on loopback, and who joins needs the token, as where a cluster has Ray's authentication on.
+As a program it keeps the cluster: it reads ``add CPUS``, ``add-on-disk CPUS``, ``kill N`` and ``stop``, a line each,
+and answers each with a line. Everything stays on loopback, and who joins needs the token, as where a cluster has Ray's
+authentication on.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from typing import Any
 
 import psutil
 
+from fer_batch.scratch import SHARED_MEMORY
+
 
 class Raylets:
     """The cluster, from outside.
@@ -33,9 +36,9 @@ class Raylets:
         self.environment = environment
         self.address, _, self.job_server = self._read().partition(" ")
 
-    def add(self, cpus: int) -> None:
-        """Add a node."""
-        self._say(f"add {cpus}")
+    def add(self, cpus: int, *, on_disk: bool = False) -> None:
+        """Add a node; `on_disk`: one whose full object store goes on in a folder on a disk, as Ray does."""
+        self._say(f"{'add-on-disk' if on_disk else 'add'} {cpus}")
 
     def kill(self, number: int) -> None:
         """Kill a node's processes, as when its machine loses power; nodes are counted from 0, in order of coming."""
@@ -97,7 +100,11 @@ def _keep(job_server: bool, cpus: list[int]) -> None:
 
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what Ray prints is no answer
-    small: dict[str, Any] = {"object_store_memory": 80 * 1000**2}
+    on_disk: dict[str, Any] = {
+        "object_store_memory": 80 * 1000**2,
+        "object_spilling_directory": os.environ["RAY_TMPDIR"],
+    }
+    small = {**on_disk, "object_spilling_directory": str(SHARED_MEMORY)} if SHARED_MEMORY.is_dir() else on_disk
     head = {"num_cpus": 0, "include_dashboard": job_server, "dashboard_port": 0, **small}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     nodes = [cluster.add_node(wait=False, num_cpus=number, **small) for number in cpus]
@@ -107,6 +114,8 @@ def _keep(job_server: bool, cpus: list[int]) -> None:
         command, _, number = line.strip().partition(" ")
         if command == "add":
             nodes.append(cluster.add_node(num_cpus=int(number), **small))
+        elif command == "add-on-disk":
+            nodes.append(cluster.add_node(num_cpus=int(number), **on_disk))
         elif command == "kill":
             cluster.remove_node(nodes[int(number)], allow_graceful=False)
         else:

@@ -21,6 +21,7 @@ from packaging.version import Version
 
 from fer_batch import Resources
 from fer_batch.nodes import Node, spread
+from fer_batch.scratch import SHARED_MEMORY
 from tests.conftest import ROOT
 from tests.test_cli import COMMANDS
 
@@ -204,6 +205,17 @@ def test_crops_stay_in_memory_and_nobody_enters_without_the_token(job: dict[str,
             assert environment["RAY_automatic_object_spilling_enabled"] == "0"
             assert environment["RAY_USAGE_STATS_ENABLED"] == "0"
             assert (environment["RAY_AUTH_MODE"], environment["RAY_AUTH_TOKEN"]) == ("token", "secret")
+
+
+def test_a_full_object_store_goes_on_in_memory(job: dict[str, Any]) -> None:
+    """As :mod:`fer_batch.memory_only` asks of a node."""
+    cluster = job["spec"]["rayClusterSpec"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        assert group["rayStartParams"]["object-spilling-directory"] == str(SHARED_MEMORY)
+    page = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
+    starts = re.findall("^ray start .+", page, flags=re.MULTILINE)
+    assert len(starts) == 2
+    assert all(f"--object-spilling-directory={SHARED_MEMORY}" in line for line in starts)
 
 
 def test_each_group_does_what_it_is_for(job: dict[str, Any]) -> None:

@@ -95,12 +95,6 @@ def test_the_folder_holds_nothing_finer(undisturbed: Run) -> None:
             getattr(undisturbed, table)()
 
 
-def test_on_a_cluster_it_is_refused(folder: Path, tiny: ModelBundle, tmp_path: Path) -> None:
-    with pytest.raises(RefusedError, match="may write its object store to disks"):
-        fer_batch.run(folder, tmp_path / "out", CONFIG, model=tiny.path, resources=Resources(address="127.0.0.1:1"))
-    assert not (tmp_path / "out").exists()
-
-
 kills = st.lists(
     st.builds(Kill, st.integers(0, 12), st.sampled_from(["worker", "driver"]), st.sampled_from(["before", "after"])),
     max_size=3,
