@@ -6,6 +6,7 @@ an external sort: rows are dealt into ranges of paths on the disk, and each rang
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from bisect import bisect_right
@@ -19,12 +20,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from fer_batch.errors import StoppedError
 from fer_batch.object_path import AnyPath, ObjectPath, each
 from fer_batch.schema import TABLES, VIDEOS, with_metadata
-from fer_batch.store import PARQUET, Run, atomic_write, damage_named, newest_rows, parquet_file, read_table, write_table
+from fer_batch.store import (
+    PARQUET,
+    Run,
+    atomic_write,
+    damage_named,
+    newest_rows,
+    parquet_file,
+    read_table,
+    write_json,
+    write_table,
+)
 
 PIECE_ROWS = 50_000
 """Rows of the ledger in memory at a time: some 20 MB."""
+
+REPLACED = "replaced.json"
+"""File under ``work/`` that names the parts in which rows were left behind: the others need not be read for them."""
 
 SAMPLED = 100
 """One path of so many is looked at to find ranges of about :data:`PIECE_ROWS` rows."""
@@ -62,10 +77,37 @@ def join(run: Run, metadata: dict[str, str]) -> None:
         atomic_write(run.ledger) as file,
         pq.ParquetWriter(file, schema, **PARQUET) as writer,
     ):
+        replaced = set(_replaced_parts(run))
         for table in _by_range(files, sorting):
-            writer.write_table(newest_rows(table).cast(schema))
+            newest = newest_rows(table)
+            if len(newest) < len(table):
+                replaced |= {part for _, part, _ in _rows(table) - _rows(newest) if part is not None}
+            writer.write_table(newest.cast(schema))
+        if replaced:  # before the ledger is in place, which no longer tells
+            write_json(run.work_dir / REPLACED, {"parts": sorted(replaced)})
     for _ in each(lambda part: part.unlink(missing_ok=True), parts):
         pass
+
+
+def _rows(ledger: pa.Table) -> set[tuple[str, str | None, str | None]]:
+    """What tells rows apart: path, part and video."""
+    return set(zip(*(ledger[name].to_pylist() for name in ("path", "part", "video_id")), strict=True))
+
+
+def _replaced_parts(run: Run) -> list[str]:
+    """Parts that hold rows of which the ledger spoke before.
+
+    Raises:
+        StoppedError: the file that says so is damaged.
+    """
+    file = run.work_dir / REPLACED
+    try:
+        parts: list[str] = json.loads(file.read_bytes())["parts"]
+    except FileNotFoundError:
+        return []
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoppedError(f"{file} is damaged ({error}); remove it, then run the same command again") from error
+    return parts
 
 
 @contextmanager
@@ -129,16 +171,22 @@ def _gathered(files: Sequence[AnyPath]) -> Iterator[pa.Table]:
 def drop_orphans(run: Run) -> None:
     """Drop rows of the tables beside the ledger that no row of the joined ledger stands for.
 
-    Such rows are left by a file whose content changed, or by a worker that died between two writes.
+    Such rows are left by a file whose content changed, in a part that other videos share, or by a worker that died
+    between two writes, in a part that nothing names.
 
     Raises:
         RefusedError: a part is damaged.
         StoppedError: the disk is full.
     """
     named = _named(run)
+    replaced = set(_replaced_parts(run))
     for folder in (run.path / name for name in TABLES[run.level]):
         for file in sorted(folder.glob("part-*.parquet")):
-            _keep_rows(file, named)
+            if not _holds(named, hash(file.name)):
+                file.unlink()
+            elif file.name in replaced:
+                _keep_rows(file, named)
+    (run.work_dir / REPLACED).unlink(missing_ok=True)
 
 
 def _named(run: Run) -> npt.NDArray[np.int64]:
@@ -152,9 +200,6 @@ def _named(run: Run) -> npt.NDArray[np.int64]:
 
 
 def _keep_rows(file: AnyPath, named: npt.NDArray[np.int64]) -> None:
-    if not _holds(named, hash(file.name)):
-        file.unlink()
-        return
     present = pc.unique(read_table(file, ["video_id"])["video_id"]).to_pylist()
     kept = [video_id for video_id in present if _holds(named, hash((file.name, video_id)))]
     if len(kept) < len(present):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -193,6 +194,23 @@ def test_a_ledger_row_without_its_part_is_never_seen(clips: Clips, context: RunC
     drop_orphans(run)
     assert not orphan.exists()
     assert len(run.faces()) == 16
+
+
+def test_rows_that_a_newer_row_of_their_file_left_behind_are_dropped(clips: Clips, context: RunContext) -> None:
+    """From the part that they share with another video; parts without such rows are not read."""
+    old, other, apart = (probe(clip.path) for clip in (clips.one_face, clips.two_faces, clips.coming_and_going))
+    for unit in (Unit((whole(old), whole(other))), Unit((whole(apart),))):
+        do_unit(unit, context, Brightness())
+    run = Run(context.path)
+    join(run, {})
+    commit_rows(context.path, "x", [failed_row(old.path, VideoError("changed", "by someone"))], {})
+    join(run, {})
+    (part,) = run.videos().filter(pc.field("video_id") == apart.video_id)["part"].to_pylist()
+    (run.faces_dir / part).write_bytes(b"damaged")
+    drop_orphans(run)
+    left = [file for file in run.faces_dir.iterdir() if file.name != part]
+    assert [pc.unique(pq.read_table(file)["video_id"]).to_pylist() for file in left] == [[other.video_id]]
+    assert sorted(item.name for item in run.work_dir.iterdir()) == ["ledger", "units"]
 
 
 def test_the_newest_row_of_a_file_counts(context: RunContext, tmp_path: Path) -> None:
