@@ -21,7 +21,7 @@ import fer_batch
 from fer_batch.progress import Progress
 from tests.faults.watch import family
 
-EVERY_S = 2.0
+EVERY_S = 0.5
 
 
 def anonymous_bytes(pid: int) -> int:
