@@ -21,8 +21,8 @@ from fer_batch.detect import check_detector
 from fer_batch.discover import Discovery
 from fer_batch.errors import RefusedError, StoppedError
 from fer_batch.fleet import HERE, Fleet
-from fer_batch.int8_model import check_int8
 from fer_batch.gate import passed
+from fer_batch.int8_model import check_int8
 from fer_batch.ledger import drop_orphans, join, pieces
 from fer_batch.mend import known, mend
 from fer_batch.object_lease import lease_of
@@ -139,8 +139,9 @@ def run(
         memory = here.worker_bytes if here else None
         workers = max((placed.workers for placed in fleet.placed.values()), default=1)
         context = RunContext(
-            path, wanted, detector, crop, metadata, asked.stall_s, memory, lease.token, asked.copies, workers
-        )
+            path, wanted, detector, crop, metadata, asked.stall_s, memory, lease.token, copies=asked.copies,
+            workers=workers,
+        )  # fmt: skip
         follow = on_progress or _ignore
 
         def tell(progress: Progress) -> None:

@@ -65,6 +65,8 @@ class Discovery:
         Raises:
             RefusedError: an input does not exist or matches nothing, or its store cannot be used.
         """
+        if isinstance(self.leave_out, Path):
+            self.leave_out = self.leave_out.absolute()
         for given in self.inputs:
             path = as_path(given)
             if isinstance(path, ObjectPath):

@@ -34,6 +34,9 @@ BLOCK_BYTES: Final = 1 << 20
 BLOCKS_KEPT: Final = 16
 """Blocks that are kept of an object that is open: an index at its end, and the places that streams are read from."""
 
+FETCH_BYTES: Final = 32 << 20
+"""What is read at once of an object that is copied to a file."""
+
 AT_ONCE: Final = 16
 """Requests that are on their way at a time, where there are many small ones."""
 
@@ -42,6 +45,9 @@ EXTRAS: Final = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
 
 _RETRIES: Final = {"config_kwargs": {"retries": {"mode": "standard", "max_attempts": 8}}}
 """For S3: busy servers are asked again for up to about a minute in all, each time after a longer wait."""
+
+_CONTENT_TYPE: Final = {"s3": "ContentType", "gs": "content_type", "gcs": "content_type"}
+"""What the libraries call it."""
 
 _LOCAL: Final = ("file", "local")
 
@@ -210,10 +216,23 @@ class ObjectPath:
         """Its content as text."""
         return self.read_bytes().decode()
 
-    def write_bytes(self, data: bytes) -> None:
-        """Replace it, by a single put: readers see the old content or the new."""
+    def fetch(self, target: Path, size: int) -> None:
+        """Copy it to a file of this machine, part by part where it is large."""
+        with target.open("wb") as file:
+            for start in range(0, size, FETCH_BYTES):
+                file.write(self.read_range(start, min(size, start + FETCH_BYTES)))
+
+    def write_bytes(self, data: bytes, content_type: str | None = None) -> None:
+        """Replace it, by a single put: readers see the old content or the new.
+
+        Args:
+            data: its content; a hundred megabytes and more go up in parts, and appear with the last of them.
+            content_type: as what a browser takes it, where the store keeps that.
+        """
+        name = next((name for kind, name in _CONTENT_TYPE.items() if self.url.startswith(kind)), None)
+        named = {name: content_type} if name and content_type else {}
         with explained(self):
-            self.system().pipe_file(self.key(), data)
+            self.system().pipe_file(self.key(), data, **named)
 
     def put_if(self, data: bytes, tag: str | None) -> None:
         """Write it by a single put if it is as it is thought to be, where the store can tell; else in any case.
@@ -337,7 +356,11 @@ def as_path(given: str | os.PathLike[str] | ObjectPath) -> AnyPath:
     if isinstance(given, os.PathLike):
         first = Path(given).parts[:1]
         if first and first[0].endswith(":") and first[0][:-1] in (*EXTRAS, *_LOCAL, "http", "https", "memory"):
-            raise RefusedError(f"{given}: pathlib has taken a slash from this address; give it as text")
+            raise RefusedError(
+                f"{given} was an address before pathlib took a slash from it: in Python give it as text. Of the "
+                "commands, run, watch, status, report, participants, export and predict take addresses; others need "
+                "the run or the video on this machine"
+            )
         return Path(given)
     protocol, mark, rest = given.partition("://")
     if not mark or not re.fullmatch(r"[a-zA-Z][a-zA-Z0-9+.:-]*", protocol):

@@ -12,6 +12,7 @@ from fer_batch.align import crop_face
 from fer_batch.bundle import ModelBundle
 from fer_batch.config import AskedPrecision, Detection
 from fer_batch.detect import FaceDetector, check_detector
+from fer_batch.object_path import AnyPath
 from fer_batch.precision import choose
 from fer_batch.score import Scorer
 
@@ -57,7 +58,7 @@ class PictureReader:
         chosen, _backend = choose(precision, self._bundle, on_gpu=False)
         self._scorer = Scorer(self._bundle, precision=chosen)
 
-    def __call__(self, path: Path, *, whole: bool = False) -> PictureFaces:
+    def __call__(self, path: AnyPath, *, whole: bool = False) -> PictureFaces:
         """Score the faces of one picture file; with `whole` the picture itself is the face."""
         try:
             data = np.frombuffer(path.read_bytes(), np.uint8)

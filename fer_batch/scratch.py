@@ -45,7 +45,7 @@ def scratch_folder() -> Iterator[Path]:
     """
     usual = tempfile.gettempdir()
     parent = usual if len(usual) <= MAX_PATH else "/tmp"  # noqa: S108 - mkdtemp makes the folder itself private
-    with _private_folder(Path(parent)) as private:
+    with private_folder(Path(parent)) as private:
         folder = private / "r"  # Ray opens its own folder to everybody
         folder.mkdir()
         try:
@@ -71,14 +71,19 @@ def overflow_folder() -> Iterator[Path | None]:
     if not SHARED_MEMORY.is_dir():
         yield None
         return
-    with _private_folder(SHARED_MEMORY) as private:
+    with private_folder(SHARED_MEMORY) as private:
         folder = private / "r"
         folder.mkdir()
         yield folder
 
 
 @contextmanager
-def _private_folder(parent: Path) -> Iterator[Path]:
+def private_folder(parent: Path) -> Iterator[Path]:
+    """Make a folder that only this user can read, and that is gone at the end; first those that were left go.
+
+    Raises:
+        StoppedError: the disk is full or may not be written.
+    """
     _sweep(parent)
     try:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))

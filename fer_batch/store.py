@@ -22,7 +22,7 @@ from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from fer_batch.config import PrivacyLevel
 from fer_batch.errors import RefusedError, StoppedError
-from fer_batch.object_errors import AGAIN
+from fer_batch.object_errors import AGAIN, at_once
 from fer_batch.object_path import AnyPath, ObjectPath, as_path, each
 from fer_batch.schema import BINS, FACES, FRAMES, TABLES, TRACK_BINS, TRACKS, VIDEOS
 
@@ -162,7 +162,9 @@ class Run:
             RefusedError: there is no run in this folder.
         """
         self.path: Any = as_path(path)
-        if not self.run_json.is_file():
+        with at_once():
+            is_there = self.run_json.is_file()
+        if not is_there:
             raise RefusedError(f"{self.path} holds no run (there is no {self.run_json.name}); give the --out of a run")
 
     run_json = property(lambda self: self.path / "run.json")

@@ -150,7 +150,7 @@ def _tables(path: Path, info: VideoInfo) -> Tables:
     if rows:
         raise RefusedError(f"the run {path} failed on {info.path} ({rows[0]['error']}): there is nothing to draw")
     places = {os.path.realpath(row) for row in ledger["path"].to_pylist()}
-    if path_text(Path(os.path.realpath(info.path))) in places:
+    if path_text(Path(os.path.realpath(str(info.path)))) in places:
         raise RefusedError(
             f"{info.path} changed since the run {path} looked at it: its tables are about another content; "
             f"fer-batch run {info.path} --out {path} adds it anew"

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from fer_batch.object_path import AnyPath, ObjectPath
+
 
 class Complete:
     """Tells of a file whether it is complete; made anew for each look, it remembers nothing.
@@ -26,8 +28,10 @@ class Complete:
         self._written: set[tuple[int, int]] | None = None
         self.incomplete = 0
 
-    def __call__(self, path: Path) -> bool:
+    def __call__(self, path: AnyPath) -> bool:
         """Whether the file at `path` is complete; what is not there is, so that the ledger may tell it."""
+        if isinstance(path, ObjectPath):
+            return True  # objects appear whole
         try:
             status = os.stat(path)
         except OSError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -13,6 +12,7 @@ from rich.filesize import decimal
 from fer_batch.config import Resources, RunConfig
 from fer_batch.discover import Discovery
 from fer_batch.errors import RefusedError, VideoError
+from fer_batch.object_path import AnyPath
 from fer_batch.plan import cost_s, n_samples
 from fer_batch.probe import VideoInfo, probe
 from fer_batch.resources import local_gpus, place, usable_cpus
@@ -31,7 +31,7 @@ FRAME_ROW_BYTES = 50
 
 def dry_run(
     inputs: Sequence[str],
-    out: Path,
+    out: AnyPath,
     config: RunConfig,
     include: Sequence[str],
     exclude: Sequence[str],
@@ -44,13 +44,14 @@ def dry_run(
         RefusedError: no video is found, or the resources can never fit.
     """
     placement = place(resources, usable_cpus(), local_gpus())
-    discovery = Discovery(inputs, include, exclude, leave_out=out.absolute())
+    discovery = Discovery(inputs, include, exclude, leave_out=out)
     with ThreadPoolExecutor(placement.cpus) as pool:
         probed = list(pool.map(_probe, discovery))
     videos = [item for item in probed if isinstance(item, VideoInfo)]
     failures = [item for item in probed if not isinstance(item, VideoInfo)]
     if not probed:
-        raise RefusedError(f"no video found in {', '.join(inputs)} ({discovery.passed_over} other files passed over)")
+        named = ", ".join(discovery.shown)
+        raise RefusedError(f"no video found in {named} ({discovery.passed_over} other files passed over)")
     samples = sum(n_samples(video, config.sampling) for video in videos)
     seconds = START_S + sum(cost_s(video, config) for video in videos) / placement.cpus
     estimate = {
@@ -79,7 +80,7 @@ def dry_run(
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _probe(path: Path) -> VideoInfo | tuple[Path, str]:
+def _probe(path: AnyPath) -> VideoInfo | tuple[AnyPath, str]:
     try:
         return probe(path)
     except VideoError as error:

@@ -6,11 +6,12 @@ import json
 from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
+from fer_batch.object_path import as_path
 from jobs.shown import refuse_single_people, refuse_without_faces, refuse_without_people
 
 MIN_SEGMENT_MS, MAX_GAP_MS = 200, 500
@@ -27,7 +28,7 @@ class Kind(StrEnum):
 
 
 def export(
-    path: Annotated[Path, typer.Argument(metavar="RUN", help="The --out of a run.")],
+    path: Annotated[Any, typer.Argument(parser=as_path, metavar="RUN", help="The --out of a run.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the files; made if need be.")],
     formats: Annotated[
         list[Kind] | None,
@@ -61,6 +62,7 @@ def export(
     tracks and their bins of time. methods.md says how they were made,
     with versions, settings, figures and references, ready to paste.
     """
+    from fer_batch.local_copy import on_disk
     from fer_batch.store import Run
     from reports.export import Format
     from reports.export import export as write
@@ -78,10 +80,11 @@ def export(
             if status is not None:
                 status.update(f"writing {done + 1} of {of}: {name!a}")
 
-        made = write(
-            run, out, chosen, groups=groups, overwrite=overwrite, min_segment_ms=min_segment, max_gap_ms=max_gap,
-            on_file=on_file,
-        )  # fmt: skip
+        with on_disk(run) as (here, _):
+            made = write(
+                here, out, chosen, groups=groups, overwrite=overwrite, min_segment_ms=min_segment, max_gap_ms=max_gap,
+                on_file=on_file,
+            )  # fmt: skip
     if as_json:
         outcome = {"state": made.state, "rows": made.rows, "segments": made.segments}
         print(json.dumps({**outcome, "files": [str(file) for file in made.files]}))

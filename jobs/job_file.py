@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from fer_batch.config import Detection, Privacy, PrivacyLevel, Resources, RunConfig, Sampling
 from fer_batch.errors import RefusedError
+from fer_batch.object_path import as_path
 from jobs.job_tables import JobTables, Kind
 from jobs.settings import Settings
 from jobs.toml_file import checked, located, read_toml
@@ -70,6 +71,12 @@ class Job:
             return os.path.join(glob.escape(base), text)
         return plain
 
+    def _unsigned(self, text: str) -> str:
+        if str(shown := as_path(text)) != text.rstrip("/") and "?..." in str(shown):
+            raise self._refuse(("inputs", "paths"), f"names {shown}, whose signature lets in whoever reads this file: "
+                               "name it on the command line, or use credentials (docs/storage.md)")  # fmt: skip
+        return text
+
     def record(self) -> dict[str, Any]:
         """What of the job stands in ``run.json``, retention in days."""
         return {"kind": self.kind, "retention": self.tables.retention.model_dump(exclude_none=True)}
@@ -98,8 +105,8 @@ class Job:
         detector = tables.detector.model
         res = tables.resources
         return Settings(
-            inputs=tuple(self.path(text) for text in tables.inputs.paths),
-            out=Path(self.path(tables.output.folder)),
+            inputs=tuple(self._unsigned(self.path(text)) for text in tables.inputs.paths),
+            out=as_path(self.path(tables.output.folder)),
             config=config,
             model=own if own.is_dir() else Path(tables.model.name),
             detector_model=None if detector is None else Path(self.path(detector)),

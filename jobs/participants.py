@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
 from fer_batch.errors import RefusedError
+from fer_batch.object_path import as_path
 from jobs.shown import refuse_single_people, refuse_without_faces, refuse_without_people
 
 
 def participants(
-    path: Annotated[Path, typer.Argument(metavar="RUN", help="The --out of a run.")],
+    path: Annotated[Any, typer.Argument(parser=as_path, metavar="RUN", help="The --out of a run.")],
     out: Annotated[Path, typer.Option(metavar="TABLE", help="The new table: .csv, or .tsv for tabs.")],
     rows: Annotated[
         Literal["video", "track"],
@@ -30,6 +31,7 @@ def participants(
     Fill in participant, stimulus and condition in a spreadsheet, repeat a row for each trial, and give the table to
     **fer-batch report RUN --groups TABLE**.
     """
+    from fer_batch.local_copy import on_disk
     from fer_batch.store import Run
     from reports.groups import prefilled, write_contact_sheet, write_prefilled
 
@@ -44,8 +46,10 @@ def participants(
     if contact_sheet is not None:
         refuse_without_faces(run.info, "--contact-sheet")
         refuse_single_people(run.info, "--contact-sheet")
-    made = prefilled(run, rows)
-    write_prefilled(out, made)
+    with on_disk(run) as (here, _):
+        made = prefilled(here, rows)
+        write_prefilled(out, made)
+        sheet = None if contact_sheet is None else write_contact_sheet(contact_sheet, here)
     console = Console(soft_wrap=True)
 
     def say(text: str) -> None:
@@ -53,7 +57,6 @@ def participants(
 
     say(f"table: {out} ({len(made)} rows); fill in participant, stimulus and condition, then:")
     say(f"fer-batch report {path} --groups {out}")
-    if contact_sheet is not None:
-        sheet, pictures = write_contact_sheet(contact_sheet, run)
-        say(f"contact sheet: {sheet}")
-        say(f"FACE IMAGES WERE WRITTEN: {pictures}, into that page. Delete it when the table is filled in.")
+    if sheet is not None:
+        say(f"contact sheet: {sheet[0]}")
+        say(f"FACE IMAGES WERE WRITTEN: {sheet[1]}, into that page. Delete it when the table is filled in.")

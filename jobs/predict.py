@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from fer_batch.config import Detection
+from fer_batch.object_path import as_path
 from jobs.settings import Precision
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ DETECTION = Detection()
 
 
 def predict(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Pictures (JPEG, PNG, ...).")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Pictures (JPEG, PNG, ...), or addresses.")],
     model: Annotated[
         Path | None,
         typer.Option(
@@ -59,7 +60,7 @@ def predict(
 
         errors.print(NOT_DECLARED, markup=False, highlight=False, soft_wrap=True)
     unusable = 0
-    for path in images:
+    for path in map(as_path, images):
         found = reader(path, whole=whole)
         unusable += found.error is not None
         if as_json:

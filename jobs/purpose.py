@@ -13,6 +13,8 @@ from fer_batch import gate
 from fer_batch.countries import COUNTRIES
 from fer_batch.errors import RefusedError
 from fer_batch.gate import Observed, Reason, Setting
+from fer_batch.object_errors import at_once
+from fer_batch.object_path import AnyPath
 from jobs.toml_file import Table, checked, key, read_toml
 
 LegalBasis = Literal[
@@ -114,7 +116,7 @@ class Purpose(Table):
         return {**self.model_dump(mode="json", exclude_none=True), "groups_only": self.is_groups_only}
 
     @classmethod
-    def from_record(cls, record: dict[str, Any], file: Path) -> Purpose:
+    def from_record(cls, record: dict[str, Any], file: AnyPath) -> Purpose:
         """The inverse of :meth:`record`.
 
         Raises:
@@ -141,7 +143,7 @@ def read_purpose(file: Path) -> Purpose:
     return checked(Purpose, declared, file, text, ("purpose",))
 
 
-def settle(out: Path, declared: Purpose | None, today: date | None = None) -> Purpose | None:
+def settle(out: AnyPath, declared: Purpose | None, today: date | None = None) -> Purpose | None:
     """The purpose of a run that is to be started or gone on with, past the gate.
 
     What ``run.json`` in `out` says stands where nothing is declared anew. A new declaration replaces it, for example to
@@ -156,7 +158,8 @@ def settle(out: Path, declared: Purpose | None, today: date | None = None) -> Pu
     return Purpose.from_record(passed, out / "run.json")
 
 
-def _recorded(out: Path) -> dict[str, Any] | None:
+def _recorded(out: AnyPath) -> dict[str, Any] | None:
     from fer_batch.mend import known
 
-    return known(out).get("purpose") if out.is_dir() else None
+    with at_once():
+        return known(out).get("purpose") if out.is_dir() else None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
 from fer_batch.errors import RefusedError
+from fer_batch.local_copy import on_disk
+from fer_batch.object_path import as_path
 from jobs.shown import refuse_without_faces, refuse_without_people
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ _PANEL = "With --groups"
 
 
 def report(
-    path: Annotated[Path, typer.Argument(metavar="RUN", help="The --out of a run.")],
+    path: Annotated[Any, typer.Argument(parser=as_path, metavar="RUN", help="The --out of a run.")],
     pages: Annotated[
         Literal["full", "index", "none"],
         typer.Option("--pages", help="Which pages to build; none goes with --groups."),
@@ -95,16 +97,18 @@ def report(
             baseline=baseline, positive_above=positive_above, min_coverage=min_coverage, min_group=min_group,
             resamples=resamples, seed=seed,
         )  # fmt: skip
-        first = build_groups(
-            run, compare(run, groups, asked), out, stimuli=stimuli, single_file=single_file,
-            has_index=None if pages == "none" else True,
-        )  # fmt: skip
-        console.print(f"groups: {first}", markup=False, highlight=False)
+        with on_disk(run) as (here, will_be):
+            first = build_groups(
+                here, compare(here, groups, asked), out, stimuli=stimuli, single_file=single_file,
+                has_index=None if pages == "none" else True,
+            )  # fmt: skip
+        console.print(f"groups: {first if out else will_be(first)}", markup=False, highlight=False)
     if pages != "none":
         from reports import build
 
-        index = build(run, out, pages=pages, single_file=single_file, thumbnails=thumbnails)
-        console.print(f"report: {index}", markup=False, highlight=False)
+        with on_disk(run) as (here, will_be):
+            index = build(here, out, pages=pages, single_file=single_file, thumbnails=thumbnails)
+        console.print(f"report: {index if out else will_be(index)}", markup=False, highlight=False)
 
 
 def _of_job(run: Run, file: Path) -> None:
@@ -116,19 +120,21 @@ def _of_job(run: Run, file: Path) -> None:
 
     settings = replace(Job(file).settings(), out=run.path)
     settle(run.path, settings.purpose)
-    made = build_pages(run, settings)
+    with on_disk(run) as (here, will_be):
+        made = build_pages(here, settings)
     console = Console(soft_wrap=True)
     for name, page in (("people", made.people), ("report", made.index)):
         if page is not None:
-            console.print(f"{name}: {page}", markup=False, highlight=False)
+            console.print(f"{name}: {will_be(page)}", markup=False, highlight=False)
     if made.note:
-        console.print(made.note, markup=False, highlight=False)
+        console.print(made.note.replace(str(here.path), str(run.path)), markup=False, highlight=False)
 
 
 def _check_place(out: Path, run: Run) -> None:
     """Pages must not land among a run's tables, nor replace what is not theirs."""
-    target, folder = out.resolve(), run.path.resolve()
-    if target.is_relative_to(folder) and not target.is_relative_to(Path(run.report_dir).resolve()):
+    target = out.resolve()
+    is_inside = isinstance(run.path, Path) and target.is_relative_to(run.path.resolve())
+    if is_inside and not target.is_relative_to(Path(run.report_dir).resolve()):
         raise RefusedError(f"--out {out} lies among the run's own files; leave it out, or name a folder elsewhere")
     if out.exists() and not out.is_dir():
         raise RefusedError(f"--out {out} is a file; name a folder")

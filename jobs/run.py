@@ -15,6 +15,7 @@ from rich.console import Console
 
 from fer_batch.config import Detection, Resources, RunConfig, Sampling
 from fer_batch.errors import RefusedError
+from fer_batch.object_path import AnyPath, as_path
 from fer_batch.watchdog import STALL_S
 from jobs.interrupt import resumable
 from jobs.settings import Pages, Precision, Settings
@@ -38,12 +39,15 @@ JOB_SAYS = {
 def run(
     context: typer.Context,
     inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT", help="Video files, folders or patterns; or one job file (job.toml).")
+        list[str],
+        typer.Argument(metavar="INPUT", help="Videos, folders, patterns, addresses (s3://...), or one job file."),
     ],
     out: Annotated[
-        Path | None,
+        Any,
         typer.Option(
-            help="Folder for the tables and the report; an earlier run in it goes on.",
+            parser=as_path,
+            metavar="FOLDER",
+            help="Folder for the tables and the report, or its address; an earlier run in it goes on.",
             show_default="what the job file says",
         ),
     ] = None,
@@ -94,6 +98,12 @@ def run(
         float,
         typer.Option("--wait-for-resources", metavar="SECONDS", help="How long to wait for a cluster's nodes."),
     ] = RESOURCES.wait_s,
+    copies: Annotated[
+        int | None,
+        typer.Option(
+            parser=size, metavar="SIZE", help="Disk for copies of videos from object stores.", show_default="20GB"
+        ),
+    ] = None,
     purpose: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="What it is for: a TOML file with the table [purpose] of a job file."),
@@ -114,7 +124,7 @@ def run(
     The same command goes on after an interruption and adds new files. **fer-batch init** writes a job file. What a job
     is stands in its file; flags may say where it writes, what it may use, and what is done this time.
     """
-    here = Resources(workers, actors, cpus, memory, address, gpus, stall, wait)
+    here = Resources(workers, actors, cpus, memory, address, gpus, stall, wait, copies)
     if is_job(inputs):
         settings = _of_job(context, Path(inputs[0]), out, here, pages)
     else:
@@ -204,11 +214,14 @@ def carry_out(
             "log": str(result.path / "run.log"),
             "mended": result.info["mended"],
         }
+        from fer_batch.local_copy import on_disk
         from jobs.pages import build_pages
 
-        made = build_pages(result, settings)
-        outcome |= {"report": None if made.index is None else str(made.index),
-                    "people": None if made.people is None else str(made.people), "note": made.note}  # fmt: skip
+        with on_disk(result) as (here, will_be):
+            made = build_pages(here, settings)
+        outcome |= {"report": None if made.index is None else str(will_be(made.index)),
+                    "people": None if made.people is None else str(will_be(made.people)),
+                    "note": made.note and made.note.replace(str(here.path), str(result.path))}  # fmt: skip
     if as_json:
         print(json.dumps(outcome))
     else:
@@ -229,7 +242,7 @@ def is_job(inputs: list[str]) -> bool:
     return bool(named)
 
 
-def _of_job(context: typer.Context, file: Path, out: Path | None, here: Resources, pages: Pages) -> Settings:
+def _of_job(context: typer.Context, file: Path, out: AnyPath | None, here: Resources, pages: Pages) -> Settings:
     """What a job file says, with what flags may say beside it."""
     from jobs.job_file import Job
 
@@ -243,7 +256,7 @@ def _of_job(context: typer.Context, file: Path, out: Path | None, here: Resource
             f"{JOB_SAYS[contradicting[0]]} there, or leave {flag} out"
         )
     flags = {"stall": "stall_s", "wait": "wait_s"} | {
-        name: name for name in ("workers", "actors", "cpus", "gpus", "memory", "address")
+        name: name for name in ("workers", "actors", "cpus", "gpus", "memory", "address", "copies")
     }
     changed = {field: getattr(here, field) for flag, field in flags.items() if flag in given}
     if settings.resources.address is None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fer_batch.config import Resources, RunConfig
+from fer_batch.object_path import AnyPath
 
 if TYPE_CHECKING:
     from jobs.job_file import Job
@@ -23,7 +24,7 @@ class Settings:
     """All that a run needs.
 
     Attributes:
-        inputs: files, folders or patterns.
+        inputs: files, folders or patterns, or addresses of such.
         out: the run's folder.
         config: what decides what the tables hold.
         model, detector_model, include, exclude, resources: as :func:`fer_batch.api.run` takes them.
@@ -33,7 +34,7 @@ class Settings:
     """
 
     inputs: tuple[str, ...]
-    out: Path
+    out: AnyPath
     config: RunConfig = field(default_factory=RunConfig)
     model: Path | None = None
     detector_model: Path | None = None

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from fer_batch.object_path import as_path
 from jobs.values import clock
 
 ROWS = 40
@@ -19,14 +18,15 @@ ROWS = 40
 
 
 def status(
-    path: Annotated[Path, typer.Argument(metavar="RUN", help="The --out of a run.")],
+    path: Annotated[Any, typer.Argument(parser=as_path, metavar="RUN", help="The --out of a run.")],
     everything: Annotated[bool, typer.Option("--all", help="Show every video, not only the first few.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show the state and the ledger of a run, also while it goes on."""
-    from fer_batch.lease import Lease
     from fer_batch.names import printable
+    from fer_batch.object_lease import lease_of
     from fer_batch.store import Run
+    from reports.wording import common_folder
 
     run = Run(path)
     ledger = run.videos().select(
@@ -36,7 +36,7 @@ def status(
         ledger.to_pylist(), key=lambda row: (("failed", "partial", "ok").index(row["status"]), row["path"])
     )
     info = run.info
-    if info["state"] == "running" and Lease(path / "work" / "lease.json").holder() is None:
+    if info["state"] == "running" and lease_of(run.path / "work" / "lease.json").holder() is None:
         info = {**info, "state": "broken off"}  # killed: it had no time to say so
     if as_json:
         counts = {name: sum(row["status"] == name for row in rows) for name in ("ok", "partial", "failed")}
@@ -44,14 +44,14 @@ def status(
         return
     console = Console()
     console.print(_summary(info, rows), markup=False, highlight=False, soft_wrap=True)
-    root = _common_folder([row["path"] for row in rows])
+    root = common_folder([row["path"] for row in rows])
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("video", "status", "length", "samples", "faces", "tracks"):
         table.add_column(name, justify="left" if name in ("video", "status") else "right", overflow="fold")
     for row in rows if everything else rows[:ROWS]:
         reason = f": {row['error_code']}. {row['error']}" if row["error_code"] else ""
         table.add_row(
-            escape(printable(os.path.relpath(row["path"], root))),
+            escape(printable(row["path"][len(root) :])),
             escape(row["status"] + printable(reason)),
             clock(row["duration_ms"]),
             *("-" if row[name] is None else str(row[name]) for name in ("n_sampled", "n_faces", "n_tracks")),
@@ -59,10 +59,6 @@ def status(
     console.print(table)
     if len(rows) > ROWS and not everything:
         console.print(f"... and {len(rows) - ROWS} more; --all shows them", markup=False)
-
-
-def _common_folder(paths: list[str]) -> str:
-    return os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""
 
 
 def _summary(info: dict[str, Any], rows: list[dict[str, Any]]) -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,7 +24,7 @@ def watch(
         typer.Argument(metavar="DIR", help="Folders to watch, or a job file; after --, more options of fer-batch run."),
     ],
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the tables and the report.", show_default="what the job file says")
+        str | None, typer.Option(help="Folder for the tables and the report.", show_default="what the job file says")
     ] = None,
     interval: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="How often to look for files.")] = 10.0,
     settle: Annotated[
@@ -43,7 +41,7 @@ def watch(
     from fer_batch.api import session
     from jobs.run import UNCLEAN, settings_of
 
-    settings = settings_of([*arguments, *([] if out is None else ["--out", os.fspath(out)])])
+    settings = settings_of([*arguments, *([] if out is None else ["--out", out])])
     console = Console(stderr=True)
     settings.for_run()  # the purpose gate, before Ray starts
     run: Run | None = None
@@ -71,9 +69,11 @@ def _look(settings: Settings, settle_s: float, console: Console) -> Run | None:
         run = run_videos(**settings.for_run(), is_ready=Complete(settle_s), on_progress=display)
     counts = run.info["counts"]
     if settings.pages != "none":
+        from fer_batch.local_copy import on_disk
         from reports import build
 
-        build(run, pages="index")
+        with on_disk(run) as (here, _):
+            build(here, pages="index")
     text = f"{counts['files']} in the ledger: {counts['ok']} ok, {counts['partial']} partial, {counts['failed']} failed"
     console.print(text, markup=False, highlight=False)
     return run
@@ -84,7 +84,7 @@ def _is_anything_new(settings: Settings, settle_s: float) -> bool:
     from fer_batch.store import Run
     from fer_batch.todo import ToDo
 
-    discovery = Discovery(settings.inputs, settings.include, settings.exclude, leave_out=settings.out.absolute())
+    discovery = Discovery(settings.inputs, settings.include, settings.exclude, leave_out=settings.out)
     complete = Complete(settle_s)
     try:
         run = Run(settings.out)

@@ -52,7 +52,7 @@ ERRORS = {403: "AccessDenied", 503: "SlowDown", 501: "NotImplemented"}
 @contextmanager
 def serving() -> Iterator[Store]:
     """Inside, the server runs, the environment leads to it, and a bucket named ``bucket`` is there."""
-    from moto.server import DomainDispatcherApplication, create_backend_app
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import make_server
 
     store = Store()

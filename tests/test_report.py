@@ -19,7 +19,7 @@ def build(path: Path, out: Path) -> None:
 def run(tmp_path: Path) -> Path:
     made = SyntheticRun(tmp_path / "run")
     made.failed("/v/z.mp4")
-    return made.write().path
+    return Path(made.write().path)
 
 
 @pytest.mark.parametrize("where", ["faces", "frames/x", ".", "work"])

@@ -74,7 +74,7 @@ def write_key(run: Run, key: Key) -> Path:
 
 def key_path(run: Run, sample_id: str) -> Path:
     """The file that holds a sample's key."""
-    return run.path / FOLDER / f"{sample_id}.parquet"
+    return Path(run.path) / FOLDER / f"{sample_id}.parquet"
 
 
 def read_key(run: Run, items: Iterable[str]) -> Key:

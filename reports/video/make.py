@@ -87,7 +87,7 @@ def make_video(
     with ExitStack() as stack:
         # FFmpeg opens the file by its name, for it reads it again to put the index in front.
         file = stack.enter_context(atomic_write(out))
-        sound = stack.enter_context(Sound(video.path)) if with_sound else None
+        sound = stack.enter_context(Sound(Path(str(video.path)))) if with_sound else None
         writer = stack.enter_context(VideoWriter(Path(file.name), video, canvas.size, sound))
         for sample in reader:
             if sample.image is None:

@@ -208,7 +208,7 @@ class PaperWorkers:
     def finished(self) -> list[tuple[Task, Outcome]]:
         task = self._tasks.popleft()
         if isinstance(task, Probe):
-            return [(task, Probed([video(path) for path in task.paths], Counts(), []))]
+            return [(task, Probed([video(Path(str(path))) for path in task.paths], Counts(), []))]
         if isinstance(task, Join):
             return [(task, Counts(ok=1))]
         return [(task, UnitDone(Counts(ok=len(task.segments)), Seconds(), 20, 20, [], []))]

@@ -87,7 +87,7 @@ def run(folder: Path, tiny: ModelBundle, tmp_path_factory: pytest.TempPathFactor
             if path.name == "vanishes.ts":
                 path.unlink(missing_ok=True)
             if path.name == "grows_meanwhile.ts":
-                with open(path, "ab") as file:
+                with open(str(path), "ab") as file:
                     file.write(bytes(1880))
         return do_unit(unit, context, engine.ActorScores(actors, first))
 
