@@ -27,6 +27,7 @@ from fer_batch.ledger import drop_orphans, join, pieces
 from fer_batch.mend import known, mend
 from fer_batch.object_lease import lease_of
 from fer_batch.object_path import as_path, remove_all
+from fer_batch.path_names import PathNames, made_names
 from fer_batch.precision import choose
 from fer_batch.process import CropSpec, RunContext
 from fer_batch.purged import STARTED, now
@@ -122,11 +123,13 @@ def run(
             precision=precision,
             backend=backend,
         )
+        names = made_names(path) if base.privacy.pseudonymise_paths else PathNames()
+        wanted = replace(wanted, privacy=replace(wanted.privacy, path_key=names.fingerprint))
         open_folder(path, wanted, redo)
         lease = stack.enter_context(lease_of(path / "work" / "lease.json"))
         create_folders(path, wanted.privacy.level)
-        stack.enter_context(log_file(path / "run.log"))
-        state = RunState(path, wanted, bundle, discovery, purpose, job)
+        stack.enter_context(log_file(path / "run.log", names, discovery.inputs))
+        state = RunState(path, wanted, bundle, discovery, purpose, job, names)
         metadata = {
             "model_sha256": bundle.sha256,
             "sampling": json.dumps(wanted.to_json()["sampling"]),
@@ -140,7 +143,7 @@ def run(
         workers = max((placed.workers for placed in fleet.placed.values()), default=1)
         context = RunContext(
             path, wanted, detector, crop, metadata, asked.stall_s, memory, lease.token, copies=asked.copies,
-            workers=workers,
+            workers=workers, names=names,
         )  # fmt: skip
         follow = on_progress or _ignore
 

@@ -107,7 +107,8 @@ def commit_videos(context: RunContext, name: str, videos: list[FinalVideo], fail
                 [(key, "ascending") for key in sort_keys(schema)]
             )
             write_table(context.path / folder / part_name(name), _cast(joined, with_metadata(schema, context.metadata)))
-    return commit_rows(context.path, name, [video.ledger for video in videos] + failed, context.metadata)
+    rows = [context.names.row(row) for row in [video.ledger for video in videos] + failed]
+    return commit_rows(context.path, name, rows, context.metadata)
 
 
 def part_name(name: str) -> str:

@@ -105,12 +105,16 @@ class Privacy:
         bin_s: length of a bin in seconds, for ``tracks`` and ``aggregate``.
         min_people: a bin of ``aggregate`` with fewer people, the most faces in any one frame of it, is suppressed.
         round_to: numbers of people in ``aggregate`` are rounded to multiples of this.
+        pseudonymise_paths: keyed pseudonyms stand wherever a run would write a path (:mod:`fer_batch.path_names`).
+        path_key: tells their key from others, filled in when it is read; nothing of it can be learned from this.
     """
 
     level: PrivacyLevel = "faces"
     bin_s: int = 60
     min_people: int = 10
     round_to: int = 5
+    pseudonymise_paths: bool = False
+    path_key: str = ""
 
     def __post_init__(self) -> None:
         _check(self.level in get_args(PrivacyLevel), "privacy level", self.level, "faces, tracks or aggregate")

@@ -264,16 +264,18 @@ class Driver:
         noted = ended(self.context.stalled)
         rows, said = [], []
         for path, video in given_up:
-            code, reason = noted.get(path_text(path), (lost.code, lost.reason))
+            code, reason = noted.get(self.context.names.text(path), (lost.code, lost.reason))
             error = VideoError(code, f"{reason}; see run.log, and try again with --retry-failed")
-            rows.append(failed_row(path, error, video))
+            rows.append(self.context.names.row(failed_row(path, error, video)))
             said.append((path, reason))
         self._failures(said, commit_rows(self.context.path, "driver", rows, self.context.metadata))
 
     def _failures(self, failures: list[tuple[AnyPath, str]], counts: Counts) -> None:
         self.counts += counts
         for path, reason in failures:
-            log.warning("%s: %s", printable(str(path)), printable(reason))
+            names = self.context.names
+            told = names.text(path) if names.key else str(path)
+            log.warning("%s: %s", printable(told), printable(names.hidden(reason, path)))
 
     def _tell(self, phase: Literal["running", "finishing"]) -> None:
         self._report(

@@ -19,6 +19,7 @@ from fer_batch.decode import FrameSample, SegmentReader
 from fer_batch.detect import Face, FaceDetector
 from fer_batch.errors import VideoError
 from fer_batch.object_path import AnyPath
+from fer_batch.path_names import PathNames
 from fer_batch.plan import Segment
 from fer_batch.watchdog import STALL_S, beat, unwatched
 
@@ -64,6 +65,7 @@ class RunContext:
             :func:`fer_batch.staging.share_of_disk`'s own.
         workers: on a machine, which share them.
         lease: token of the driver that this is done for; a worker whose driver lost the folder commits nothing more.
+        names: how paths are written down.
     """
 
     path: AnyPath
@@ -76,6 +78,7 @@ class RunContext:
     lease: str = ""
     copies: int | None = None
     workers: int = 1
+    names: PathNames = field(default_factory=PathNames)
 
     @property
     def stalled(self) -> AnyPath:
@@ -193,7 +196,7 @@ def process_segments(
     batcher = Batcher(scores, seconds)
     found = []
     for segment in segments:
-        beat(segment.video.path)
+        beat(context.names.text(segment.video.path))
         start, first_crop = time.perf_counter(), batcher.n_crops
         reader, wanted = _reader(segment, context.config)
         samples: list[SampledFrame] = []

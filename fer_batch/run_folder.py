@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import platform
+import re
 import socket
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -23,11 +25,11 @@ from fer_batch.errors import RefusedError, StoppedError
 from fer_batch.mend import DAMAGED, known
 from fer_batch.object_lease import lease_of
 from fer_batch.object_path import AnyPath, ObjectPath, as_path, is_there, remove_all
+from fer_batch.path_names import PathNames
 from fer_batch.progress import Progress
 from fer_batch.purged import FILE, INPUTS_NOT_KEPT, Purged, check_goes_on
 from fer_batch.schema import FOLDERS, SCHEMA_VERSION
 from fer_batch.store import run_id, write_json
-from fer_batch.tables import path_text
 
 log = logging.getLogger("fer_batch")
 
@@ -48,6 +50,7 @@ class RunState:
         discovery: Discovery,
         purpose: dict[str, Any] | None = None,
         job: dict[str, Any] | None = None,
+        names: PathNames | None = None,
     ) -> None:
         self._file = path / "run.json"
         earlier = known(path)
@@ -61,7 +64,7 @@ class RunState:
             "completed": earlier.get("completed"),
             "inputs": [INPUTS_NOT_KEPT]
             if Purged.of(path).has_no_inputs
-            else [path_text(as_path(item)) for item in discovery.inputs],
+            else [(names or PathNames()).text(as_path(item)) for item in discovery.inputs],
             "config": config.to_json(),
             "model": {
                 "name": bundle.name,
@@ -145,13 +148,19 @@ def open_folder(path: AnyPath, config: RunConfig, redo: bool) -> None:
 
 
 @contextmanager
-def log_file(file: AnyPath) -> Iterator[None]:
-    """Send this project's log, and what libraries warn of, to the run's log file and nowhere else."""
+def log_file(file: AnyPath, names: PathNames | None = None, roots: Sequence[str] = ()) -> Iterator[None]:
+    """Send this project's log, and what libraries warn of, to the run's log file and nowhere else.
+
+    Args:
+        file: of the log.
+        names: how paths are written; None for as they are.
+        roots: files, folders and patterns that the run reads.
+    """
     try:
         handler = _LogObject(file) if isinstance(file, ObjectPath) else _LogFile(file, encoding="utf-8")
     except OSError as error:
         raise StoppedError(f"cannot write {file}: {error.strerror}; choose another --out") from error
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(_Lines(names or PathNames(), roots))
     level, propagate = log.level, log.propagate
     log.addHandler(handler)
     log.setLevel(logging.DEBUG)
@@ -164,6 +173,19 @@ def log_file(file: AnyPath) -> Iterator[None]:
         log.propagate = propagate
         with suppress(OSError):  # what is not yet written finds no room
             handler.close()
+
+
+class _Lines(logging.Formatter):
+    """Lines of the log, with paths as the run writes them."""
+
+    def __init__(self, names: PathNames, roots: Sequence[str]) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+        self._names = names
+        plain = [re.split(r"[*?\[]", root)[0] for root in roots]
+        self._roots = [root if "://" in root else os.path.abspath(root) for root in plain]
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._names.scrubbed(super().format(record), self._roots)
 
 
 class _LogFile(logging.FileHandler):

@@ -13,11 +13,12 @@ from fer_batch.discover import Discovery
 from fer_batch.ledger import join, pieces
 from fer_batch.mend import LOST
 from fer_batch.object_path import AnyPath
+from fer_batch.path_names import names_of
 from fer_batch.probe import VideoInfo, fingerprint
 from fer_batch.purged import PURGED, Purged
 from fer_batch.schema import VIDEOS
 from fer_batch.store import Run
-from fer_batch.tables import file_columns, path_text
+from fer_batch.tables import file_columns
 
 COPIES_AT_ONCE = 10_000
 """Copies whose ledger rows are written together."""
@@ -37,6 +38,7 @@ class ToDo:
 
     def __init__(self, discovery: Discovery, run: Run, retry_failed: bool) -> None:
         self._discovery = discovery
+        self._names = names_of(run.info)
         self._done: set[int] = set()
         self.purged = Purged.of(run.path)
         self.done_ids: set[str] = set(self.purged.withheld)
@@ -63,9 +65,9 @@ class ToDo:
             self.found += 1
             try:
                 status = getattr(path, "listed", None) or path.stat()
-                key = (path_text(path), status.st_size, status.st_mtime_ns)
+                key = (self._names.text(path), status.st_size, status.st_mtime_ns)
             except OSError:
-                key = (path_text(path), None, None)
+                key = (self._names.text(path), None, None)
             if hash(key) in self._done or self._is_withheld(path, key[1]):
                 self.kept += 1
             else:
@@ -93,6 +95,7 @@ def enter_copies(run: Run, copies: Sequence[VideoInfo], metadata: dict[str, str]
         copies: probed files whose content is in the ledger under another path.
         metadata: for the ledger.
     """
+    names = names_of(run.info)
     for first in range(0, len(copies), COPIES_AT_ONCE):
         some = copies[first : first + COPIES_AT_ONCE]
         ids = pa.array({video.video_id for video in some}, pa.string())
@@ -100,6 +103,6 @@ def enter_copies(run: Run, copies: Sequence[VideoInfo], metadata: dict[str, str]
         for table in pieces(run, VIDEOS.names):
             found = table.filter(pc.is_in(table["video_id"], ids))
             originals |= {row["video_id"]: row for row in found.to_pylist()}
-        rows = [{**originals[video.video_id], **file_columns(video), "wall_s": 0.0} for video in some]
+        rows = [names.row({**originals[video.video_id], **file_columns(video), "wall_s": 0.0}) for video in some]
         commit_rows(run.path, "copies", rows, metadata)
     join(run, metadata)

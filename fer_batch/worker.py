@@ -69,11 +69,11 @@ def probe_files(paths: Sequence[AnyPath], context: RunContext) -> Probed:
     allow_copies(context.copies, context.workers)
     with watched(context.stall_s, context.stalled, context.memory_bytes):
         for path in paths:
-            beat(path)
+            beat(context.names.text(path))
             try:
                 videos.append(probe(path))
             except VideoError as error:
-                rows.append(failed_row(path, error))
+                rows.append(context.names.row(failed_row(path, error)))
                 failures.append((path, f"{error.code}: {error}"))
     if not rows:
         return Probed(videos, Counts(), failures)

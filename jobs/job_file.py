@@ -143,7 +143,7 @@ class Job:
 
     def _privacy(self) -> Privacy:
         asked = self.tables.privacy
-        return Privacy(self.level, asked.bin_seconds, asked.min_people, asked.round_to)
+        return Privacy(self.level, asked.bin_seconds, asked.min_people, asked.round_to, asked.pseudonymise_paths)
 
     def _made(self, table: str, make: Callable[[], Made]) -> Made:
         """What `make` makes; its errors, which name flags, name the keys of a table of this file."""

@@ -149,6 +149,10 @@ class PrivacyTable(Table):
     bin_seconds: int = key("Length of a bin of time (tracks and aggregate).", "from 30 to 3600", _P.bin_s)
     min_people: int = key("Bins of fewer people are suppressed (aggregate).", "from 5", _P.min_people)
     round_to: int = key("Numbers of people are rounded to multiples of this (aggregate).", "2 to 100", _P.round_to)
+    pseudonymise_paths: bool = key(
+        "Keyed pseudonyms in the place of paths in all that is written; the key is kept elsewhere (docs/privacy.md).",
+        "true or false", False,
+    )  # fmt: skip
 
 
 class Retention(Table):

@@ -6,6 +6,8 @@ import difflib
 from collections import defaultdict
 from typing import Any
 
+from fer_batch.errors import RefusedError
+from fer_batch.path_names import PathNames, names_of
 from fer_batch.purged import Purged
 from fer_batch.store import Run
 
@@ -16,6 +18,10 @@ class Ledger:
     def __init__(self, run: Run) -> None:
         wanted = ("video_id", "path", "status", "error_code", "duration_ms", "part", "n_tracks")
         self._rows: list[dict[str, Any]] = run.videos().select(wanted).to_pylist()
+        try:
+            self._names = names_of(run.info)
+        except RefusedError:
+            self._names = PathNames()  # whoever has no key writes pseudonyms or ids
         withheld = Purged.of(run.path).withheld
         for row in self._rows:  # the highest number of a track, not how many are left of them
             if row["n_tracks"] is not None and row["video_id"] in withheld:
@@ -36,8 +42,9 @@ class Ledger:
         """
         asked = text.replace("\\", "/") if text not in self._by else text
         asked = asked.removeprefix("./")
-        found = self._by.get(text) or self._by.get(asked) or []
-        whole = [row for row in found if row["path"] == asked]
+        hidden = self._names.text(asked)
+        found = self._by.get(text) or self._by.get(asked) or self._by.get(hidden) or []
+        whole = [row for row in found if row["path"] in (asked, hidden)]
         found = whole or found
         if not found:
             names = {row["path"].rpartition("/")[2] for row in self._rows}

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
 from fer_batch.bundle import ModelBundle
+from fer_batch.driver import Task
+from fer_batch.purged import STARTED
 from fer_batch.score import Scorer
 from tests.clips import Clips
 from tests.faults.inline import Inline, Scores, on
@@ -30,9 +34,9 @@ anna77,anna77-torn.mp4,largest,hum,0,,
 
 
 @contextmanager
-def without_ray(tiny: ModelBundle) -> Iterator[pytest.MonkeyPatch]:
-    """Inside, the commands that run do so in this process."""
-    with on(Inline(Scores(Scorer(tiny, threads=1)))) as patch:
+def without_ray(tiny: ModelBundle, dies_of: Callable[[Task], bool] = lambda _: False) -> Iterator[pytest.MonkeyPatch]:
+    """Inside, the commands that run do so in this process, whose workers die of some tasks."""
+    with on(Inline(Scores(Scorer(tiny, threads=1)), dies_of=dies_of)) as patch:
         yield patch
 
 
@@ -83,3 +87,22 @@ def naming(folder: Path, text: str) -> list[str]:
         if text in str(file.relative_to(folder)) or text.encode() in data:
             found.append(str(file.relative_to(folder)))
     return found
+
+
+def dated(folder: Path, file: str, days: int) -> None:
+    """Make believe that a table was written so many days ago."""
+    path = folder / file
+    table = pq.read_table(path)
+    metadata = table.schema.metadata | {STARTED.encode(): days_ago(days).encode()}
+    pq.write_table(table.replace_schema_metadata(metadata), path)
+
+
+def days_ago(days: int) -> str:
+    """That time, as a run writes it."""
+    return (datetime.now(UTC) - timedelta(days=days)).isoformat(timespec="seconds")
+
+
+def edit_info(run: Path, **changes: Any) -> None:
+    """Change what ``run.json`` says."""
+    file = run / "run.json"
+    file.write_text(json.dumps(json.loads(file.read_bytes()) | changes))

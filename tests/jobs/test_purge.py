@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,24 @@ import pytest
 
 from fer_batch import Run
 from fer_batch.bundle import ModelBundle
+from fer_batch.driver import Probe
+from fer_batch.lease import Lease
 from fer_batch.purged import READY, Purged
 from fer_batch.schema import PROBABILITIES
 from tests.clips import Clips
 from tests.faults.inline import Killed
 from tests.jobs.command import fer_batch
-from tests.jobs.purging import PERSON, naming, run_command, study, without_ray
+from tests.jobs.purging import (
+    PERSON,
+    dated,
+    days_ago,
+    edit_info,
+    naming,
+    run_command,
+    study,
+    without_ray,
+    write_recordings,
+)
 
 
 @pytest.fixture(scope="module")
@@ -176,3 +190,112 @@ class killed_at:  # noqa: N801 - used as a function
 
     def __exit__(self, *_: object) -> None:
         self._patch.undo()
+
+
+def test_rows_go_when_their_time_is_up_and_the_same_command_leaves_them_out(
+    folder: Path, tiny: ModelBundle, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    out = folder / "out"
+    run = Run(out)
+    assert fer_batch(monkeypatch, "purge", out) == 2
+    assert "says nothing of retention" in capsys.readouterr().err
+    edit_info(out, job={"kind": None, "retention": {"faces": 90, "aggregates": 730, "pages": 365}})
+    assert fer_batch(monkeypatch, "purge", out) == 0
+    soon = datetime.now(UTC) + timedelta(days=90)
+    assert f"nothing is due before {soon:%Y-%m-%d}" in capsys.readouterr().out
+    rows = rows_by_name(run)
+    old, young = rows["carl.mp4"], rows["anna77.mp4"]
+    assert old["part"] != young["part"]
+    dated(out, f"faces/{old['part']}", 91)
+    dated(out, f"faces/{young['part']}", 89)
+    dated(out, f"damaged/faces/{old['part']}", 91)
+    before, faces = everything(out), run.faces()
+    with Lease(out / "work" / "lease.json"):
+        assert fer_batch(monkeypatch, "purge", out) == 2
+    assert "another fer-batch works on" in capsys.readouterr().err
+    assert fer_batch(monkeypatch, "purge", out, "--dry-run", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert everything(out) == before
+    assert told["rows"] == {"faces": old["n_faces"], "frames": old["n_sampled"], "videos": 0}
+    assert fer_batch(monkeypatch, "purge", out) == 0
+    left = faces.filter(pc.not_equal(faces["video_id"], old["video_id"]))
+    assert run.faces().equals(left)
+    assert not (out / "frames" / old["part"]).exists()
+    assert not (out / "damaged" / "faces" / old["part"]).exists()
+    row = rows_by_name(run)["carl.mp4"]
+    assert (row["status"], row["part"], row["error_code"], row["n_faces"]) == ("ok", None, "purged", old["n_faces"])
+    exported = list(csv.DictReader((out / "export" / "faces.csv").read_text("utf-8-sig").splitlines()))
+    assert len(exported) == len(left)
+    (record,) = Purged.of(out).records
+    assert (record["why"], record["kind"], record["days"]) == ("retention", "faces", 90)
+    assert record["rows"] == told["rows"]
+    shutil.copy(folder / "recordings" / "carl.mp4", folder / "recordings" / "again.mp4")
+    with without_ray(tiny) as patch:
+        assert fer_batch(patch, *run_command(folder, tiny, "--retry-failed")) == 3
+    assert run.faces().equals(left)
+    assert len(run.videos()) == len(rows) + 1
+    # Pages a year after the run was begun, and all of it two years after it was complete.
+    edit_info(out, created=days_ago(366))
+    assert fer_batch(monkeypatch, "purge", out) == 0
+    assert not (out / "report").exists()
+    assert run.faces().equals(left)
+    edit_info(out, completed=days_ago(731))
+    assert fer_batch(monkeypatch, "purge", out) == 0
+    assert {item.name for item in out.iterdir()} - {"export"} == {"run.json", "purged.json"}
+    assert naming(out, "carl") == naming(out, PERSON) == []
+    with without_ray(tiny) as patch:
+        assert fer_batch(patch, *run_command(folder, tiny)) == 2
+    assert "choose another --out" in capsys.readouterr().err
+
+
+def everything(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_paths_are_pseudonyms_in_all_that_is_written(
+    clips: Clips, tiny: ModelBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setenv("FER_BATCH_PATH_KEY", str(tmp_path / "key" / "paths.key"))
+    write_recordings(tmp_path / "recordings" / PERSON, clips)
+    shutil.copy(clips.cut_short.path, tmp_path / "recordings" / PERSON / "anna77-cut.mp4")
+    (tmp_path / "job.toml").write_text(
+        f'[inputs]\npaths = ["recordings"]\n[output]\nfolder = "out"\n[model]\nname = "{tiny.path}"\n'
+        "[privacy]\npseudonymise_paths = true\n"
+    )
+    out = tmp_path / "out"
+    with without_ray(tiny, dies_of_the_copy) as patch:
+        assert fer_batch(patch, "run", tmp_path / "job.toml") == 3
+        run = Run(out)
+        rows = run.videos().to_pylist()
+        assert len(rows) == 6
+        assert naming(out, PERSON) == naming(out, "recordings") == []
+        log = (out / "run.log").read_text()
+        assert all(row["path"] in log for row in rows if row["status"] == "failed")
+        key = (tmp_path / "key" / "paths.key").read_text().strip()
+        assert (tmp_path / "key" / "paths.key").stat().st_mode & 0o777 == 0o600
+        assert naming(out, key) == []
+        # The same command knows its files again, and a table may name them as they are called.
+        assert fer_batch(patch, "run", tmp_path / "job.toml") == 3
+        assert run.videos().to_pylist() == rows
+        table = tmp_path / "people.csv"
+        table.write_text(f"participant,video,person,stimulus,start_ms,end_ms\nanna,{PERSON}/anna77.mp4,largest,a,0,\n")
+        assert fer_batch(patch, "export", out, "--out", out / "export", "--groups", table) == 0
+        assert naming(out, PERSON) == []
+        assert fer_batch(patch, "purge", out, "--participant", "anna", "--groups", table) == 0
+        assert len(run.videos()) == 5
+        # Another key is another run's.
+        monkeypatch.setenv("FER_BATCH_PATH_KEY", str(tmp_path / "other.key"))
+        capsys.readouterr()
+        assert fer_batch(patch, "run", tmp_path / "job.toml") == 2
+        assert "it is gone, and the run that is there has one" in capsys.readouterr().err
+        (tmp_path / "other.key").write_text("00" * 32)
+        assert fer_batch(patch, "run", tmp_path / "job.toml") == 2
+        assert "privacy.path_key" in capsys.readouterr().err
+        monkeypatch.setenv("FER_BATCH_PATH_KEY", str(out / "paths.key"))
+        assert fer_batch(patch, "run", tmp_path / "job.toml") == 2
+        assert "lies in the run's own folder" in capsys.readouterr().err
+
+
+def dies_of_the_copy(task: Any) -> bool:
+    """The copy is what workers die of."""
+    return isinstance(task, Probe) and any("copy-with" in str(path) for path in task.paths)
