@@ -20,14 +20,13 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from fer_batch.commit import LAST, SEGMENT_COUNTS, beside, commit_rows
 from fer_batch.errors import RefusedError, StoppedError
 from fer_batch.ledger import PIECE_ROWS, join, pieces
 from fer_batch.object_path import AnyPath, ObjectPath
 from fer_batch.schema import FOLDERS, TABLES, VIDEOS
-from fer_batch.store import Run, parquet_footer
+from fer_batch.store import Run, parquet_file, parquet_footer
 
 log = logging.getLogger("fer_batch")
 
@@ -108,21 +107,14 @@ def mend(run: Run, metadata: dict[str, str], was_joined: bool, read_all: bool = 
         log.warning("%s", what)
         found.append(what)
 
-    if isinstance(run.path, ObjectPath):
-        _find_gone(run, metadata, tell)
-        return found
-    for folder in ("", *(f"{name}/" for name in FOLDERS), "work/**/"):
-        for draft in run.path.glob(f"{folder}.*.tmp"):  # left by a process that was killed while it wrote
-            draft.unlink(missing_ok=True)
     is_lost = was_joined and not run.ledger.is_file()
     if is_lost:
         tell(f"{run.ledger.name} is gone")
-    for file in [run.ledger, *run.ledger_part_files()]:
-        if file.exists() and _rows_in(file) is None:
-            tell(f"{file.relative_to(run.path)} is damaged: the videos in it are done again")
-            _set_aside(run, file)
-            is_lost = True
-    _check_segments(run, tell)
+    if not isinstance(run.path, ObjectPath):
+        _remove_drafts(run.path)
+    if read_all or not isinstance(run.path, ObjectPath):  # a store shows no half-written object
+        is_lost |= _set_ledgers_aside(run, tell)
+        _check_segments(run, tell)
     join(run, metadata)
     lost = _lost_parts(run, read_all, tell)
     if lost:
@@ -138,28 +130,30 @@ def mend(run: Run, metadata: dict[str, str], was_joined: bool, read_all: bool = 
     return found
 
 
-def _find_gone(run: Run, metadata: dict[str, str], tell: Callable[[str], None]) -> None:
-    """Join the ledger of a run on an object store, which shows no half-written object: parts can only be gone."""
-    join(run, metadata)
-    there = {f"{folder}/{file.name}" for folder in TABLES[run.level] for file in (run.path / folder).iterdir()}
-    for table in pieces(run, VIDEOS.names):
-        named = table.filter(pc.is_valid(table["part"])).to_pylist()
-        gone = [row for row in named if not all(f"{folder}/{row['part']}" in there for folder in TABLES[run.level])]
-        for part in sorted({row["part"] for row in gone}):
-            tell(f"{part} is gone: the videos in it are done again")
-        if gone:
-            commit_rows(run.path, "lost", [_lost_row(row) for row in gone], metadata)
-    join(run, metadata)
+def _remove_drafts(path: Path) -> None:
+    """Remove what processes left behind that were killed while they wrote."""
+    for folder in ("", *(f"{name}/" for name in FOLDERS), "work/**/"):
+        for draft in path.glob(f"{folder}.*.tmp"):
+            draft.unlink(missing_ok=True)
 
 
-def _rows_in(file: Path) -> int | None:
+def _set_ledgers_aside(run: Run, tell: Callable[[str], None]) -> bool:
+    """Set the ledger and its parts aside where they are damaged; whether any was."""
+    damaged = [file for file in (run.ledger, *run.ledger_part_files()) if file.exists() and _rows_in(file) is None]
+    for file in damaged:
+        tell(f"{file.relative_to(run.path)} is damaged: the videos in it are done again")
+        _set_aside(run, file)
+    return bool(damaged)
+
+
+def _rows_in(file: AnyPath) -> int | None:
     """Rows of a Parquet file, read through with its checksums; None if it is damaged or not there.
 
     Raises:
         StoppedError: it cannot be read for another reason: a disk that does not answer is no damage.
     """
     try:
-        with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
+        with parquet_file(file) as parquet:
             return sum(len(batch) for batch in parquet.iter_batches(PIECE_ROWS, use_threads=False))
     except FileNotFoundError:
         return None
@@ -169,8 +163,10 @@ def _rows_in(file: Path) -> int | None:
         return None
 
 
-def _is_ended(file: Path) -> bool:
-    """Whether a file ends as every Parquet file does: one that was torn does not."""
+def _is_ended(file: AnyPath) -> bool:
+    """Whether a file ends as every Parquet file does: one that was torn does not. A store holds no torn objects."""
+    if isinstance(file, ObjectPath):
+        return True
     with open(file, "rb", buffering=0) as content:
         content.seek(max(0, os.fstat(content.fileno()).st_size - len(_LAST_BYTES)))
         return content.read() == _LAST_BYTES
@@ -181,7 +177,7 @@ def _check_segments(run: Run, tell: Callable[[str], None]) -> None:
     for last in [file for name in LAST for file in run.units_dir.glob(f"*/*.{name}.parquet")]:
         files = [beside(last, name) for name in TABLES[run.level]]
         is_whole = all(_rows_in(file) is not None for file in files)
-        if not is_whole or SEGMENT_COUNTS not in (pq.read_schema(last).metadata or {}):
+        if not is_whole or SEGMENT_COUNTS not in (parquet_footer(last).metadata or {}):
             tell(f"{last.relative_to(run.path)} is damaged, or its faces are: that segment is done again")
             for file in files:
                 file.unlink(missing_ok=True)
@@ -190,22 +186,23 @@ def _check_segments(run: Run, tell: Callable[[str], None]) -> None:
 def _lost_parts(run: Run, read_all: bool, tell: Callable[[str], None]) -> set[str]:
     """Names of parts of which a table's file is gone or damaged, or has fewer rows than the ledger says."""
     named = {part for table in pieces(run, ["part"]) for part in table["part"].drop_null().to_pylist()}
-    sizes = {
-        f"{folder}/{entry.name}": entry.stat().st_size
+    there = {
+        f"{folder}/{file.name}": file
         for folder in TABLES[run.level]
-        for entry in os.scandir(run.path / folder)
-        if entry.name in named
+        for file in (run.path / folder).iterdir()
+        if file.name in named
     }
-    read_all |= len(sizes) <= READ_FILES and sum(sizes.values()) <= READ_BYTES
+    if not isinstance(run.path, ObjectPath):
+        read_all |= len(there) <= READ_FILES and sum(file.stat().st_size for file in there.values()) <= READ_BYTES
     expected = _rows_by_part(run) if read_all else {}
     lost = set()
     for folder in TABLES[run.level]:
         for part in sorted(named):
             name = f"{folder}/{part}"
             try:
-                if name not in sizes:
+                if name not in there:
                     what = "is gone"
-                elif _has_rows(run.path / name, expected.get(name, 0)) if read_all else _is_ended(run.path / name):
+                elif _has_rows(there[name], expected.get(name, 0)) if read_all else _is_ended(there[name]):
                     continue
                 else:
                     what = "is damaged"
@@ -216,7 +213,7 @@ def _lost_parts(run: Run, read_all: bool, tell: Callable[[str], None]) -> set[st
     return lost
 
 
-def _has_rows(file: Path, expected: int) -> bool:
+def _has_rows(file: AnyPath, expected: int) -> bool:
     found = _rows_in(file)
     return found is not None and found >= expected
 
@@ -256,7 +253,7 @@ def _set_parts_aside(run: Run, is_chosen: Callable[[str], bool]) -> None:
                 _set_aside(run, file)
 
 
-def _set_aside(run: Run, file: Path) -> None:
+def _set_aside(run: Run, file: AnyPath) -> None:
     target = run.path / DAMAGED / file.relative_to(run.path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -25,6 +25,7 @@ import fer_batch
 from fer_batch import RefusedError, Resources, Run, StoppedError
 from fer_batch.bundle import ModelBundle
 from fer_batch.mend import DAMAGED
+from fer_batch.object_path import AnyPath, as_path
 from fer_batch.plan import Unit
 from fer_batch.progress import Progress
 from fer_batch.schema import VIDEOS
@@ -73,9 +74,9 @@ Go = Callable[..., Run]
 
 @pytest.fixture
 def go(workers: Inline, recordings: Path, tiny: ModelBundle, tmp_path: Path) -> Go:
-    def run(out: Path = tmp_path / "out", inputs: Path = recordings, **options: Any) -> Run:
+    def run(out: AnyPath = tmp_path / "out", inputs: Path = recordings, **options: Any) -> Run:
         workers.tried.clear()
-        return fer_batch.run(inputs, out, model=tiny.path, resources=Resources(cpus=1), **options)
+        return fer_batch.run(inputs, str(out), model=tiny.path, resources=Resources(cpus=1), **options)
 
     return run
 
@@ -185,6 +186,23 @@ def test_many_parts_are_read_through_where_that_is_asked_for(
     go()
     assert looked_at(workers) == {"one_face.mp4"}
     assert_as_before(go(verify=True), expected)
+    assert looked_at(workers) == {"two_faces.mp4"}
+
+
+def test_a_damaged_object_of_a_store_is_done_again_where_that_is_asked_for(go: Go, workers: Inline) -> None:
+    out = as_path("memory://damaged/out")
+    run = go(out=out)
+    expected = tables(run)
+    file = run.faces_dir / part_of(run, "two_faces")
+    content = file.read_bytes()
+    file.write_bytes(content[:-100] + bytes(100))
+    go(out=out)
+    assert looked_at(workers) == set()  # a store gives what it was given: not looked at, unless it is gone
+    again = go(out=out, verify=True)
+    assert looked_at(workers) == {"two_faces.mp4"}
+    assert [found.equals(wanted) for found, wanted in zip(tables(again), expected, strict=True)] == [True] * 3
+    (run.frames_dir / file.name).unlink()
+    assert [found.equals(wanted) for found, wanted in zip(tables(go(out=out)), expected, strict=True)] == [True] * 3
     assert looked_at(workers) == {"two_faces.mp4"}
 
 
