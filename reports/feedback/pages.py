@@ -118,4 +118,12 @@ def _breakdown(one: Breakdown) -> dict[str, Any]:
         if row["measure"] in SHOWN:
             groups.setdefault(row["level"], []).append(row)
     affect = [row for row in one.differences if row["family"].endswith("affect")]
-    return {"name": one.attribute, "groups": groups, "without": one.without, "small": one.small, "differences": affect}
+    few = any(row["people"] < LEAST_PEOPLE for rows in groups.values() for row in rows)
+    return {
+        "name": one.attribute,
+        "few": few,
+        "groups": groups,
+        "without": one.without,
+        "small": one.small,
+        "differences": affect,
+    }
