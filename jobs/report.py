@@ -9,7 +9,6 @@ import typer
 from rich.console import Console
 
 from fer_batch.errors import RefusedError
-from fer_batch.local_copy import on_disk
 from fer_batch.object_path import as_path
 from jobs.shown import refuse_without_faces, refuse_without_people
 
@@ -69,6 +68,7 @@ def report(
 
     With --groups also those that compare people, conditions and stimuli: **fer-batch participants** starts the table.
     """
+    from fer_batch.local_copy import on_disk
     from fer_batch.store import Run
     from jobs.purpose import settle
 
@@ -114,6 +114,7 @@ def report(
 def _of_job(run: Run, file: Path) -> None:
     from dataclasses import replace
 
+    from fer_batch.local_copy import on_disk
     from jobs.job_file import Job
     from jobs.pages import build_pages
     from jobs.purpose import settle
