@@ -87,6 +87,7 @@ def join(run: Run, metadata: dict[str, str]) -> None:
             write_json(run.work_dir / REPLACED, {"parts": sorted(replaced)})
     for _ in each(lambda part: part.unlink(missing_ok=True), parts):
         pass
+    pa.default_memory_pool().release_unused()  # a run goes on for hours without what was sorted here
 
 
 def _rows(ledger: pa.Table) -> set[tuple[str, str | None, str | None]]:

@@ -35,8 +35,9 @@ from tests.clips import Person, build, still
 from tests.conftest import ROOT
 from tests.tiny import TEMPLATE
 
-BYTES_A_VIDEO = 400
-"""What the driver may keep of a video: hashes of its path, and its id. Measured: 207."""
+BYTES_A_VIDEO = 600
+"""What the driver may keep of a video: hashes of its path, and its id. Measured: 207 in Python's own count, 324 of the
+process' memory, Ray's share included."""
 
 STEP = Fraction(1001, 10_000)
 """Seconds from frame to frame of the long clip: in whole milliseconds they would drift."""
@@ -164,13 +165,15 @@ def test_five_thousand_clips(tiny: ModelBundle, tmp_path: Path, record_property:
     def first(name: str, part: float) -> dict[str, Any]:
         return next(look for look in looks if look[name] >= part * n_videos)
 
-    def driver(phases: Collection[str]) -> list[int]:
-        seen = [look for look in looks if look["found"] >= n_videos / 10 and look["phase"] in phases]
+    def driver(phases: Collection[str], since: float = 0.1) -> list[int]:
+        seen = [look for look in looks if look["found"] >= n_videos * since and look["phase"] in phases]
         return [size for look in seen for title, size in look["held"].values() if title == "driver"]
 
+    since = 0.45  # from here on as many videos wait for a worker as ever will
     quarters = [first("videos", part) for part in (0.25, 0.5, 0.75, 0.99)]
     figures: dict[str, Any] = {
         "driver_grew_mb": grown_mb(driver(["running"])),
+        "driver_bytes_a_video": round(1e6 * grown_mb(driver(["running"], since)) / ((1 - since) * n_videos)),
         "joining_the_ledger_took_mb": round(
             (max(driver(["running", "finishing"])) - max(driver(["running"]))) / 1e6, 1
         ),
@@ -184,7 +187,8 @@ def test_five_thousand_clips(tiny: ModelBundle, tmp_path: Path, record_property:
     record_property("figures", figures)
     print(json.dumps(figures))
     assert max(figures["grew_mb"].values()) < 50, figures
-    assert figures["driver_grew_mb"] < 20, figures  # what libraries set aside, and what waits for a worker, included
+    assert figures["driver_grew_mb"] < 10, figures  # what libraries set aside, and what waits for a worker, included
+    assert figures["driver_bytes_a_video"] < BYTES_A_VIDEO, figures
     assert figures["joining_the_ledger_took_mb"] < 250, figures  # at once, and no more for a million
 
 
