@@ -80,6 +80,11 @@ class PathNames:
         return f"p{digest}{suffix if suffix.lower() in VIDEO_SUFFIXES else ''}"
 
 
+def is_pseudonym(path: str) -> bool:
+    """Whether a path of the ledger is one."""
+    return _PSEUDONYM.fullmatch(path.rpartition("/")[2]) is not None
+
+
 def key_file() -> Path:
     """Where the key is: where the environment variable ``FER_BATCH_PATH_KEY`` says, or among the user's settings."""
     if named := os.environ.get(KEY_FILE):

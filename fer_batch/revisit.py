@@ -18,6 +18,7 @@ from fer_batch.container import check_readable
 from fer_batch.decode import FrameSample, SegmentReader
 from fer_batch.errors import VideoError
 from fer_batch.object_path import as_path
+from fer_batch.path_names import is_pseudonym
 from fer_batch.plan import Segment
 from fer_batch.probe import VideoInfo, fingerprint, probe
 
@@ -41,7 +42,10 @@ def find_again(rows: Iterable[Mapping[str, Any]]) -> VideoInfo:
                 return probe(path)
             reasons.append(VideoError("changed", "the file has another content than when it was run"))
         except VideoError as error:
-            gone = VideoError("vanished", "the file is not where it was when it was run; put it back there")
+            where = "the file is not where it was when it was run; put it back there"
+            if is_pseudonym(row["path"]):
+                where = "the run has pseudonyms in the place of paths, so that nobody can go back to its files"
+            gone = VideoError("vanished", where)
             reasons.append(gone if error.code == "vanished" else error)
         except OSError as error:
             reasons.append(VideoError("unreadable", f"cannot be read: {error.strerror}"))

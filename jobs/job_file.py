@@ -165,6 +165,9 @@ class Job:
         if self.level != "faces" and tables.report.thumbnails:
             raise self._refuse(("report", "thumbnails"), f"is true; at privacy.level {self.level!r} no face is shown: "
                                "allowed is false")  # fmt: skip
+        if tables.privacy.pseudonymise_paths and tables.report.thumbnails:
+            raise self._refuse(("report", "thumbnails"), "is true; with privacy.pseudonymise_paths nobody can go back "
+                               "to the recordings: allowed is false")  # fmt: skip
         if kind is None:
             return
         if tables.purpose is None:

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +21,7 @@ import pyarrow.parquet as pq
 from fer_batch.commit import Counts
 from fer_batch.errors import RefusedError
 from fer_batch.mend import DAMAGED
+from fer_batch.probe import fingerprint
 from fer_batch.purged import FILE, INPUTS_NOT_KEPT, Purged, Withheld, now
 from fer_batch.removal import Removal, Removed, prepare, size_of
 from fer_batch.rewrite import Rewrite
@@ -169,6 +172,11 @@ def _withheld(run: Run, mine: Belongings, removed: Removed, purged: Purged) -> d
     for video_id in {*mine.faces, *mine.tracks}:
         before = purged.withheld.get(video_id, Withheld(None)).tracks
         found[video_id] = Withheld(sizes[video_id], before + removed.tracks.get(video_id, 0))
+    for path in mine.paths:  # they were no videos, so nobody has looked at their content
+        with suppress(OSError):
+            size = os.stat(path).st_size
+            if size:
+                found[fingerprint(Path(path), size)] = Withheld(size)
     return found
 
 

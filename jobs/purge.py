@@ -16,9 +16,7 @@ from rich.console import Console
 from fer_batch.errors import FerBatchError, RefusedError
 
 if TYPE_CHECKING:
-    from fer_batch.rewrite import Rewrite
     from fer_batch.store import Run
-    from jobs.retention import Due, Kind
 
 
 @dataclass
@@ -41,7 +39,7 @@ class Outcome:
 
 
 def purge(
-    path: Annotated[Path, typer.Argument(metavar="RUN", help="The --out of a run.")],
+    place: Annotated[str, typer.Argument(metavar="RUN", help="The --out of a run.")],
     participant: Annotated[
         str | None, typer.Option(metavar="ID", help="Remove this person, as the participants table names them.")
     ] = None,
@@ -68,6 +66,10 @@ def purge(
     from fer_batch.purged import READY
     from fer_batch.store import Run
 
+    if "://" in place:
+        raise RefusedError(f"{place}: purge works on folders of this machine; copy the run here, purge it, and put it "
+                           "in the place of the one there, with nothing of that left")  # fmt: skip
+    path = Path(place)
     run = Run(path)
     table = _asked(participant, groups, job, also or [])
     if dry_run and (path / READY).exists():
@@ -142,13 +144,14 @@ def _person(
     run: Run, participant: str, table: Path, job: Path | None, also: list[Path], dry_run: bool, outcome: Outcome
 ) -> None:
     from fer_batch.rewrite import Rewrite
+    from jobs.anew import pages_of, removed_exports
     from jobs.person import prepare_person, still_named
 
-    pages = _pages(run)
+    pages = pages_of(run)
     rewrite = Rewrite(run.path)
     try:
         plan = prepare_person(run, participant.strip(), table, also, rewrite)
-        exports = _exports([run.path, *also], rewrite)
+        exports = removed_exports([run.path, *also], rewrite)
         if dry_run:
             rewrite.abandon()
     except BaseException:
@@ -172,7 +175,7 @@ def _person(
 
 def _retention(run: Run, dry_run: bool, outcome: Outcome) -> None:
     from fer_batch.rewrite import Rewrite
-    from jobs.retention import due, next_date, retention_of
+    from jobs.retention import due, next_date, prepare_due, retention_of
 
     retention = retention_of(run)
     found = due(run, retention)
@@ -182,123 +185,32 @@ def _retention(run: Run, dry_run: bool, outcome: Outcome) -> None:
         return
     rewrite = Rewrite(run.path)
     try:
-        exports = _prepare_retention(run, found, retention, rewrite, outcome)
+        made = prepare_due(run, found, retention, rewrite)
         if dry_run:
             rewrite.abandon()
     except BaseException:
         rewrite.abandon()
         raise
+    outcome.rows |= made.rows
+    outcome.files += [os.path.relpath(file, run.path) for file in made.files]
+    outcome.n_bytes = made.n_bytes
     if not dry_run:
-        then = {"participant": None, "exports": exports, "table": None, "pages": None, "job": None}
+        then = {"participant": None, "exports": made.exports, "table": None, "pages": None, "job": None}
         rewrite.decide(then)
         _carry_out(run, then, outcome)
-
-
-def _prepare_retention(
-    run: Run, found: Due, retention: dict[Kind, int], rewrite: Rewrite, outcome: Outcome
-) -> list[dict[str, Any]]:
-    """Prepare what is due; returns the exports that are made anew."""
-    from dataclasses import replace
-
-    from fer_batch.purged import FILE, Purged, now
-    from fer_batch.removal import Removal, prepare, size_of
-
-    purged = Purged.of(run.path)
-    rewrite.staged(run.path / FILE)
-    at, records = now(), list(purged.records)
-    today = at[:10]
-    files: dict[Kind, tuple[Path, ...]] = dict(found.files)
-    exports: list[dict[str, Any]] = []
-    rows: dict[str, int] = {}
-    freed: dict[Kind, int] = {}
-    if found.closes:
-        files["aggregates"] = tuple(_everything(run))
-        for folder in _export_folders([run.path]):
-            files["aggregates"] += tuple(_exported(folder))
-        rewrite.json(run.run_json, {**run.info, "inputs": [], "mended": [], "counts": {}, "state": "removed"})
-    elif found.parts:
-        why = f"its rows were removed on {today}, as the job's retention asks for"
-        removed = prepare(run, Removal(parts=found.parts, why=why), rewrite)
-        rows, freed[found.kind] = removed.rows, removed.n_bytes
-        exports = _exports([run.path], rewrite)
-    for kind, gone in files.items():
-        size = freed.get(kind, 0) + sum(map(size_of, gone))
-        counted = rows if kind == found.kind else {}
-        if gone or any(counted.values()):
-            for file in gone:
-                rewrite.remove(file)
-            outcome.files += [os.path.relpath(file, run.path) for file in gone]
-            outcome.n_bytes += size
-            records.append({"when": at, "why": "retention", "kind": kind, "days": retention[kind], "rows": counted,
-                            "files": len(gone), "bytes": size})  # fmt: skip
-    outcome.rows |= rows
-    closed = today if found.closes else purged.closed
-    rewrite.json(run.path / FILE, replace(purged, records=tuple(records), closed=closed).to_json())
-    return exports
-
-
-def _everything(run: Run) -> Iterator[Path]:
-    """All that a run has written but for its pages, ``run.json`` and ``purged.json``."""
-    from fer_batch.mend import DAMAGED
-    from fer_batch.schema import FOLDERS
-    from jobs.retention import VALIDATION
-
-    work = (run.units_dir, run.ledger_parts, run.work_dir / "stalled")
-    names = ("videos.parquet", "run.log", DAMAGED, VALIDATION, *FOLDERS)
-    for path in (*(run.path / name for name in names), *work):
-        if path.exists():
-            yield path
-
-
-def _pages(run: Run) -> dict[str, Any] | None:
-    """Which pages a run has, so that they are built again alike; None where it has none."""
-    folder = run.report_dir
-    if not (folder / "index.html").is_file():
-        return None
-    full = any((folder / "videos").glob("*.html"))
-    return {"pages": "full" if full else "index", "single_file": not (folder / "assets").is_dir()}
-
-
-def _export_folders(within: list[Path]) -> list[Path]:
-    from reports.export.earlier import LIST
-
-    found = {file.parent for folder in within for file in folder.rglob(LIST) if "work" not in file.parts[-3:-1]}
-    return sorted(found)
-
-
-def _exported(folder: Path) -> list[Path]:
-    from reports.export.earlier import LIST, listed
-
-    return [folder / LIST, *(folder / name for name in listed(folder))]
-
-
-def _exports(within: list[Path], rewrite: Rewrite) -> list[dict[str, Any]]:
-    """The exports in some folders, whose files go; what has to be known to make them anew."""
-    from reports.export.earlier import listed
-
-    found = []
-    for folder in _export_folders(within):
-        names = listed(folder)
-        suffixes = {Path(name).suffix for name in names}
-        formats = [kind for kind, suffix in (("csv", ".csv"), ("tsv", ".tsv"), ("sav", ".sav"), ("elan", ".eaf"))
-                   if suffix in suffixes]  # fmt: skip
-        for file in _exported(folder):
-            rewrite.remove(file)
-        with_trials = any(name.startswith("trials.") for name in names)
-        found.append({"folder": os.path.abspath(folder), "formats": formats, "with_trials": with_trials})
-    return found
 
 
 def _carry_out(run: Run, then: dict[str, Any], outcome: Outcome) -> None:
     """What was decided: changed files, then exports and pages from the tables that are left."""
     from fer_batch.rewrite import apply, complete
+    from jobs.anew import export_again, pages_again
 
     apply(run.path)
     for made in then["exports"]:
         with _tried(outcome, f"the export in {made['folder']} was removed and is not made again"):
-            _export_again(run, made, then["table"])
+            export_again(run, made, then["table"])
     with _tried(outcome, "the pages were removed and are not all built again"):
-        _pages_again(run, then)
+        pages_again(run, then)
     complete(run.path)
 
 
@@ -309,27 +221,6 @@ def _tried(outcome: Outcome, what: str) -> Iterator[None]:
         yield
     except FerBatchError as error:
         outcome.notes.append(f"{what}: {error}")
-
-
-def _export_again(run: Run, made: dict[str, Any], table: str | None) -> None:
-    from reports.export import export
-
-    groups = Path(table) if made["with_trials"] and table is not None else None
-    export(run, Path(made["folder"]), made["formats"], groups=groups, overwrite=True)
-
-
-def _pages_again(run: Run, then: dict[str, Any]) -> None:
-    if then["job"] is not None:
-        from dataclasses import replace
-
-        from jobs.job_file import Job
-        from jobs.pages import build_pages
-
-        build_pages(run, replace(Job(Path(then["job"])).settings(), out=run.path))
-    elif then["pages"] is not None:
-        from reports import build
-
-        build(run, **then["pages"])
 
 
 def _print(outcome: Outcome, dry_run: bool) -> None:

@@ -8,7 +8,7 @@ creation: rather too early than too late.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -20,9 +20,12 @@ import pyarrow.parquet as pq
 from fer_batch.errors import RefusedError
 from fer_batch.ledger import pieces
 from fer_batch.mend import DAMAGED
-from fer_batch.purged import STARTED, Purged
-from fer_batch.schema import TABLES
+from fer_batch.purged import FILE, STARTED, Purged, now
+from fer_batch.removal import Removal, prepare, size_of
+from fer_batch.rewrite import Rewrite
+from fer_batch.schema import FOLDERS, TABLES
 from fer_batch.store import Run
+from jobs.anew import export_folders, exported, removed_exports
 
 Kind = Literal["faces", "aggregates", "pages"]
 
@@ -67,15 +70,15 @@ def retention_of(run: Run) -> dict[Kind, int]:
     return dict(declared)
 
 
-def due(run: Run, retention: dict[Kind, int], now: datetime | None = None) -> Due:
+def due(run: Run, retention: dict[Kind, int], at: datetime | None = None) -> Due:
     """What has to go by now. The ledger is joined.
 
     Args:
         run: the run.
         retention: from :func:`retention_of`.
-        now: the time; None for this moment.
+        at: the time; None for this moment.
     """
-    at = now or datetime.now(UTC)
+    at = at or datetime.now(UTC)
     created = _time(run.info.get("created")) or datetime.min.replace(tzinfo=UTC)
 
     def over(kind: Kind, since: datetime) -> bool:
@@ -94,6 +97,74 @@ def due(run: Run, retention: dict[Kind, int], now: datetime | None = None) -> Du
     if over("pages", shown_since) and _has_files(run.report_dir):
         files["pages"] = (run.report_dir,)
     return Due(parts, kind, files, closes and run.ledger.is_file())
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is prepared.
+
+    Attributes:
+        rows: rows that go, by table.
+        files: other files and folders that go.
+        n_bytes: about how many bytes that frees.
+        exports: exports that are made anew.
+    """
+
+    rows: dict[str, int]
+    files: tuple[Path, ...]
+    n_bytes: int
+    exports: list[dict[str, Any]]
+
+
+def prepare_due(run: Run, found: Due, retention: dict[Kind, int], rewrite: Rewrite) -> Prepared:
+    """Prepare the removal of what is due. The caller holds the run's lease, and decides.
+
+    Raises:
+        RefusedError: a table is damaged.
+        StoppedError: the disk is full.
+    """
+    purged = Purged.of(run.path)
+    rewrite.staged(run.path / FILE)
+    at, records = now(), list(purged.records)
+    today = at[:10]
+    files: dict[Kind, tuple[Path, ...]] = dict(found.files)
+    exports: list[dict[str, Any]] = []
+    listed: list[Path] = []
+    n_bytes = 0
+    rows: dict[str, int] = {}
+    freed: dict[Kind, int] = {}
+    if found.closes:
+        files["aggregates"] = tuple(_everything(run))
+        for folder in export_folders([run.path]):
+            files["aggregates"] += tuple(exported(folder))
+        rewrite.json(run.run_json, {**run.info, "inputs": [], "mended": [], "counts": {}, "state": "removed"})
+    elif found.parts:
+        why = f"its rows were removed on {today}, as the job's retention asks for"
+        removed = prepare(run, Removal(parts=found.parts, why=why), rewrite)
+        rows, freed[found.kind] = removed.rows, removed.n_bytes
+        exports = removed_exports([run.path], rewrite)
+    for kind, gone in files.items():
+        size = freed.get(kind, 0) + sum(map(size_of, gone))
+        counted = rows if kind == found.kind else {}
+        if gone or any(counted.values()):
+            for file in gone:
+                rewrite.remove(file)
+            listed += gone
+            n_bytes += size
+            records.append({"when": at, "why": "retention", "kind": kind, "days": retention[kind], "rows": counted,
+                            "files": len(gone), "bytes": size})  # fmt: skip
+    closed = today if found.closes else purged.closed
+    rewrite.json(run.path / FILE, replace(purged, records=tuple(records), closed=closed).to_json())
+    return Prepared(rows, tuple(listed), n_bytes, exports)
+
+
+def _everything(run: Run) -> Iterator[Path]:
+    """All that a run has written but for its pages, ``run.json`` and ``purged.json``."""
+    work = (run.units_dir, run.ledger_parts, run.work_dir / "stalled")
+    names = ("videos.parquet", "run.log", DAMAGED, VALIDATION, *FOLDERS)
+    for path in (*(run.path / name for name in names), *work):
+        if path.exists():
+            yield path
 
 
 def next_date(run: Run, retention: dict[Kind, int]) -> datetime | None:

@@ -72,8 +72,8 @@ def belongings(run: Run, table: Path, participant: str) -> Belongings:
     for video_id in shared:
         inside = of_video[video_id]
         if sizes[video_id]["part"] is None:
-            continue  # failed: there are no rows
-        if run.level == "faces":
+            faces[video_id] = np.empty((0, 2), np.int64)  # it failed, and must not be tried again
+        elif run.level == "faces":
             size = (sizes[video_id]["width"], sizes[video_id]["height"])
             faces[video_id] = _faces(run, video_id, inside, participant, size, table)
         else:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
@@ -20,6 +21,7 @@ from fer_batch.bundle import ModelBundle
 from fer_batch.driver import Probe
 from fer_batch.lease import Lease
 from fer_batch.purged import READY, Purged
+from fer_batch.removal import without_faces
 from fer_batch.schema import PROBABILITIES
 from tests.clips import Clips
 from tests.faults.inline import Killed
@@ -129,7 +131,6 @@ def test_the_same_command_does_not_bring_them_back(
     faces = run.faces()
     os.utime(folder / "recordings" / "anna77.mp4")  # touched, renamed or copied: it is still the same recording
     shutil.copy(folder / "recordings" / "with-anna77.mp4", folder / "recordings" / "anna77-again.mp4")
-    (folder / "recordings" / "anna77-torn.mp4").unlink()
     with without_ray(tiny) as patch:
         for more in ([], ["--retry-failed"]):
             assert fer_batch(patch, *run_command(folder, tiny, *more)) == 0
@@ -190,6 +191,54 @@ class killed_at:  # noqa: N801 - used as a function
 
     def __exit__(self, *_: object) -> None:
         self._patch.undo()
+
+
+def test_tracks_go_with_the_frames_that_they_were_seen_in(
+    clips: Clips, tiny: ModelBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    (tmp_path / "job.toml").write_text(
+        f'[inputs]\npaths = ["{clips.coming_and_going.path}"]\n[output]\nfolder = "out"\n[model]\n'
+        f'name = "{tiny.path}"\n[privacy]\nlevel = "tracks"\nbin_seconds = 30\n'
+    )
+    run, table = Path(tmp_path / "out"), tmp_path / "people.csv"
+    head = "participant,video,person,stimulus,start_ms,end_ms,run\n"
+    with without_ray(tiny) as patch:
+        assert fer_batch(patch, "run", tmp_path / "job.toml") == 0
+        before = Run(run).videos().to_pylist()[0]
+        stays, visitor = Run(run).tracks().to_pylist()
+        rows = f"a,{before['video_id']},track:1,x,0,,{Run(run).id}\nb,{before['video_id']},{{}},x,0,,{Run(run).id}\n"
+        table.write_text(head + rows.format("largest"))
+        assert fer_batch(patch, "purge", run, "--participant", "b", "--groups", table) == 2
+        assert "Write the tracks" in capsys.readouterr().err
+        table.write_text(head + rows.format("track:2"))
+        frames = Run(run).frames()
+        assert fer_batch(patch, "purge", run, "--participant", "b", "--groups", table) == 0
+        assert Run(run).tracks().to_pylist() == [stays]
+        assert set(Run(run).track_bins()["track_id"].to_pylist()) == {1}
+        times = frames["timestamp_ms"]
+        outside = pc.or_(pc.less(times, visitor["start_ms"]), pc.greater_equal(times, visitor["end_ms"]))
+        assert Run(run).frames().equals(frames.filter(outside))
+        after = Run(run).videos().to_pylist()[0]
+        assert (after["n_tracks"], after["n_sampled"]) == (1, pc.sum(outside).as_py())
+        assert after["n_faces"] == pc.sum(Run(run).frames()["n_faces"]).as_py()
+        assert fer_batch(patch, "run", tmp_path / "job.toml") == 0
+        assert Run(run).tracks().to_pylist() == [stays]
+
+
+def test_frames_that_showed_nobody_else_go_and_the_others_have_new_means() -> None:
+    p = np.array([[0.7, 0.3], [0.1, 0.9], [0.2, 0.8], [0.5, 0.5]], np.float32)
+    faces = pa.table({"frame_index": [0, 0, 5, 9], "face_index": pa.array([0, 1, 0, 0], pa.int16()),
+                      "track_id": [1, 2, 1, 2], "timestamp_ms": [0, 0, 500, 900], "duration_ms": [500, 500, 400, 100],
+                      **{name: p[:, i % 2] / 3.5 for i, name in enumerate(PROBABILITIES)}})  # fmt: skip
+    frames = pa.table({"frame_index": [0, 5, 7, 9], "n_faces": pa.array([2, 1, 0, 1], pa.int16()),
+                       **{name: pa.array([9.0, 9.0, None, 9.0], pa.float32()) for name in PROBABILITIES}})  # fmt: skip
+    left = without_faces(faces, frames, np.array([[0, 0], [5, 0]]))
+    assert left["faces"]["face_index"].to_pylist() == [0, 0]
+    assert left["frames"]["frame_index"].to_pylist() == [0, 7, 9]
+    assert left["frames"]["n_faces"].to_pylist() == [1, 0, 1]
+    # Only the frame that lost a face has another mean; one without a face still has none.
+    assert left["frames"]["p_angry"].to_pylist() == [pytest.approx(0.1 / 3.5), None, 9.0]
+    assert left["frames"]["p_disgust"].to_pylist() == [pytest.approx(0.9 / 3.5), None, 9.0]
 
 
 def test_rows_go_when_their_time_is_up_and_the_same_command_leaves_them_out(
