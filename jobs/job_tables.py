@@ -156,7 +156,7 @@ class PrivacyTable(Table):
 
 
 class Retention(Table):
-    """How long results stay. Written into run.json."""
+    """How long results stay: written into run.json, applied by fer-batch purge."""
 
     faces: Days | None = key("Rows of faces, frames and tracks.", _A_SPAN, None, '"90 days"')
     aggregates: Days | None = key("Tables that hold no single person.", _A_SPAN, None, '"2 years"')
