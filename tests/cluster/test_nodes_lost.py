@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 import fer_batch
 from fer_batch import Resources, Run, RunConfig, Sampling
 from fer_batch.bundle import ModelBundle
+from fer_batch.lease import EXPIRE_S
 from tests.clips import Clips
 from tests.cluster.raylets import Raylets, raylets
 from tests.same import assert_same_tables
@@ -39,11 +41,12 @@ def ledger_files(out: Path) -> int:
     return len(list((out / "work" / "ledger").glob("*.parquet")))
 
 
-def start(cluster: Raylets, folder: Path, out: Path, model: Path) -> subprocess.Popen[str]:
-    """The installed command, as a driver on the cluster."""
+def start(cluster: Raylets, folder: Path, out: Path, model: Path, host: str | None = None) -> subprocess.Popen[str]:
+    """The installed command, as a driver on the cluster; on a `host` of another name, where one is given."""
+    apart = [] if host is None else ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', host]
     arguments = ["run", folder, "--out", out, "--model", model, "--fps", "10", "--report", "none"]
     return subprocess.Popen(
-        [Path(sys.executable).with_name("fer-batch"), *map(str, arguments), "--address", cluster.address],
+        [*apart, Path(sys.executable).with_name("fer-batch"), *map(str, arguments), "--address", cluster.address],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -81,7 +84,14 @@ def test_a_node_is_lost_and_another_comes_and_the_tables_are_the_same(
         assert log.count("2 workers and 2 models on 2 nodes") == 2  # before it, and with the node that came
 
         if driver_too:
-            last = start(cluster, folder, out, tiny.path)
+            lease = out / "work" / "lease.json"
+            host = "node-b" if subprocess.run(["unshare", "--uts", "true"], check=False).returncode == 0 else None
+            if host is not None:  # another node of the cluster, on the same storage
+                refused, _ = start(cluster, folder, out, tiny.path, host).communicate(timeout=PATIENCE_S)
+                assert "its claim ends within 60 s" in " ".join(refused.split())
+                past = time.time() - EXPIRE_S - 1
+                os.utime(lease, (past, past))
+            last = start(cluster, folder, out, tiny.path, host)
             said, _ = last.communicate(timeout=PATIENCE_S)
             log = (out / "run.log").read_text()
     assert "6 videos: 6 ok" in said, said + log
