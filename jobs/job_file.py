@@ -185,7 +185,8 @@ class Job:
                                'compares people; allowed is "faces" or "tracks"')  # fmt: skip
         if kind == "sessions" and tables.purpose.is_groups_only:
             raise self._refuse(("kind",), "is 'sessions', whose report is about single people. About people at work or "
-                               "in education there are reports on groups only; kind classroom makes one")  # fmt: skip
+                               "in education there are reports on groups only (kinds classroom and customer_feedback), "
+                               "and in the EU none but for medical or safety reasons: docs/privacy.md")  # fmt: skip
         if tables.participants is None:
             raise self._refuse(("participants",), f"is missing: kind {kind} needs to know who is who. Add the table "
                                "with table = \"participants.csv\"")  # fmt: skip
