@@ -137,7 +137,7 @@ def cluster(address: str | None, placement: Placement | None) -> Iterator[None]:
         try:
             _start_ray(
                 address="local",
-                num_cpus=placement.cpus,
+                num_cpus=max(placement.cpus, placement.workers + placement.actors),  # so many processes wait for work
                 num_gpus=math.ceil(placement.actors * placement.actor_gpus),
                 object_store_memory=placement.store_bytes,
                 include_dashboard=False,
