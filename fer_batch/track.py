@@ -78,7 +78,7 @@ def assign_tracks(timestamps_ms: np.ndarray, boxes: np.ndarray, settings: Tracki
         costs = _costs(active, centres[start:end], sizes[start:end], now, settings)
         for row, column in _assigned(costs):
             if costs[row, column] < _IMPOSSIBLE:
-                face = start + column
+                face = int(start) + column
                 active[row].follow(centres[face], float(sizes[face]), now)
                 ids[face] = active[row].track_id
         for face in range(start, end):
