@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from fer_batch.errors import StoppedError
+from fer_batch.errors import RefusedError, StoppedError
 from fer_batch.purged import READY
 from fer_batch.store import atomic_write, write_json, write_table
 
@@ -88,15 +89,23 @@ def decided(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def apply(path: Path) -> None:
+def apply(path: Path, also: Sequence[Path] = ()) -> None:
     """Carry out what was decided.
 
+    Args:
+        path: the run's folder.
+        also: files and folders elsewhere that may be changed. What a folder says that somebody was given is not obeyed
+            any further than its user says.
+
     Raises:
+        RefusedError: a file elsewhere is among them that is not named.
         StoppedError: a file cannot be replaced or removed; call it again to go on.
     """
     folder = (path / READY).parent
     ready = json.loads((path / READY).read_bytes())
     inside = os.path.abspath(path)
+    targets = [*(target for _, target in ready["moves"]), *ready["removed"]]
+    check_named(path, targets, also)
     for name, target in ready["moves"]:
         try:
             if not (folder / name).exists():
@@ -119,6 +128,35 @@ def apply(path: Path) -> None:
             continue
         except OSError as error:
             raise _cannot("remove", target, error) from error
+    for parent in {os.path.dirname(target) for target in targets}:
+        _flush(parent)
+
+
+def check_named(path: Path, targets: Iterable[str], also: Sequence[Path]) -> None:
+    """
+    Raises:
+        RefusedError: a target lies neither in the run's folder nor in what is named.
+    """
+    allowed = [os.path.abspath(place) for place in (path, *also)]
+    for target in targets:
+        plain = os.path.abspath(target)
+        if not any(plain == place or plain.startswith(f"{place}{os.sep}") for place in allowed):
+            raise RefusedError(
+                f"a purge of {path} broke off that changes {target!a} too: give the same command again, with --groups "
+                "or --job and with --also, to complete it"
+            )
+
+
+def _flush(folder: str) -> None:
+    """Let renames and removals in a folder reach the disk before the change is forgotten."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def complete(path: Path) -> None:

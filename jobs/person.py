@@ -167,7 +167,10 @@ def _others(run: Run) -> Iterator[Path]:
 
 
 def _withheld(run: Run, mine: Belongings, removed: Removed, purged: Purged) -> dict[str, Withheld]:
-    sizes = dict(zip(*(run.videos()[name].to_pylist() for name in ("video_id", "size_bytes")), strict=True))
+    ids = pa.array(sorted({*mine.videos, *mine.faces, *mine.tracks}), pa.string())
+    ledger = run.videos()
+    theirs = ledger.filter(pc.is_in(ledger["video_id"], ids))
+    sizes = dict(zip(theirs["video_id"].to_pylist(), theirs["size_bytes"].to_pylist(), strict=True))
     found = {video_id: Withheld(sizes[video_id]) for video_id in mine.videos}
     for video_id in {*mine.faces, *mine.tracks}:
         before = purged.withheld.get(video_id, Withheld(None)).tracks

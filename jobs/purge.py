@@ -74,7 +74,8 @@ def purge(
     table = _asked(participant, groups, job, also or [])
     if dry_run and (path / READY).exists():
         raise RefusedError(f"a purge of {path} broke off half-way; without --dry-run it is completed")
-    with held(run) as outcome:
+    named = [*(also or []), *([] if table is None else [table])]
+    with held(run, named) as outcome:
         if participant is not None and outcome.completed == participant.strip():
             pass  # it is this very purge that had broken off
         elif participant is not None and table is not None:
@@ -89,8 +90,12 @@ def purge(
 
 
 @contextmanager
-def held(run: Run) -> Iterator[Outcome]:
+def held(run: Run, named: list[Path]) -> Iterator[Outcome]:
     """Inside, nobody else works on the run. It is whole, its ledger is joined, and no purge of it is half done.
+
+    Args:
+        run: the run.
+        named: files and folders elsewhere that may be changed.
 
     Raises:
         RefusedError: a run, or another purge, is going on in it.
@@ -104,7 +109,7 @@ def held(run: Run) -> Iterator[Outcome]:
     outcome = Outcome()
     with Lease(run.work_dir / "lease.json"):
         if (then := decided(run.path)) is not None:
-            _carry_out(run, then, outcome)
+            _carry_out(run, then, named, outcome)
             outcome.completed = then["participant"]
             outcome.notes.append("a purge that had broken off was completed first")
         files = [*([run.ledger] if run.ledger.is_file() else []), *run.ledger_part_files()]
@@ -164,9 +169,13 @@ def _person(
         then = {"participant": participant.strip(), "exports": exports, "table": os.path.abspath(table),
                 "pages": pages, "job": None if job is None else os.path.abspath(job)}  # fmt: skip
         rewrite.decide(then)
-        _carry_out(run, then, outcome)
+        _carry_out(run, then, [*also, table], outcome)
         left = still_named(run, participant.strip())
         outcome.notes += [f"still named in {place}" for place in left]
+    if run.info.get("state") != "complete":
+        outcome.notes.append(
+            "the run is not complete: purge again when it is, if it is to bring more of them"
+        )
     outcome.notes.append(
         "yours to remove: the recordings themselves, pages and exports that were copied elsewhere, coders' folders, "
         "backups. A recording that is changed counts as a new one"
@@ -197,15 +206,16 @@ def _retention(run: Run, dry_run: bool, outcome: Outcome) -> None:
     if not dry_run:
         then = {"participant": None, "exports": made.exports, "table": None, "pages": None, "job": None}
         rewrite.decide(then)
-        _carry_out(run, then, outcome)
+        _carry_out(run, then, [], outcome)
 
 
-def _carry_out(run: Run, then: dict[str, Any], outcome: Outcome) -> None:
+def _carry_out(run: Run, then: dict[str, Any], named: list[Path], outcome: Outcome) -> None:
     """What was decided: changed files, then exports and pages from the tables that are left."""
-    from fer_batch.rewrite import apply, complete
+    from fer_batch.rewrite import apply, check_named, complete
     from jobs.anew import export_again, pages_again
 
-    apply(run.path)
+    check_named(run.path, [made["folder"] for made in then["exports"]], named)
+    apply(run.path, named)
     for made in then["exports"]:
         with _tried(outcome, f"the export in {made['folder']} was removed and is not made again"):
             export_again(run, made, then["table"])

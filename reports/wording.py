@@ -186,8 +186,8 @@ REMEDIES: Final = {
 
 
 def reason(row: dict[str, Any]) -> str:
-    """Why a video failed or is partial, and what to do, in one line; empty for one that is ok."""
-    if row["status"] == "ok":
+    """Why a video failed, is partial or was removed, and what to do, in one line; empty for one that is ok."""
+    if row["status"] == "ok" and row["error_code"] is None:
         return ""
     text = str(row["error"] or "No reason was recorded.")
     text = text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")

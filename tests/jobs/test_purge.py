@@ -20,6 +20,7 @@ from fer_batch import Run
 from fer_batch.bundle import ModelBundle
 from fer_batch.driver import Probe
 from fer_batch.lease import Lease
+from fer_batch.path_names import PathNames
 from fer_batch.purged import READY, Purged
 from fer_batch.removal import without_faces
 from fer_batch.schema import PROBABILITIES
@@ -162,6 +163,19 @@ def test_a_kill_leaves_all_or_nothing_and_the_same_command_completes_it(
     assert purge_person(monkeypatch, folder) == 0
     assert naming(run.path, PERSON) == []
     assert len(Purged.of(run.path).records) == 1
+
+
+def test_what_a_folder_says_is_obeyed_in_that_folder_only(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    (tmp_path / "mine").mkdir()
+    ready = folder / "out" / READY
+    ready.parent.mkdir(parents=True)
+    then = {"participant": None, "exports": [], "table": None, "pages": None, "job": None}
+    ready.write_text(json.dumps({"moves": [], "removed": [str(tmp_path / "mine")], "then": then}))
+    assert fer_batch(monkeypatch, "purge", folder / "out") == 2
+    assert "give the same command again" in capsys.readouterr().err
+    assert (tmp_path / "mine").is_dir()
 
 
 class killed_at:  # noqa: N801 - used as a function
@@ -323,6 +337,12 @@ def test_paths_are_pseudonyms_in_all_that_is_written(
         key = (tmp_path / "key" / "paths.key").read_text().strip()
         assert (tmp_path / "key" / "paths.key").stat().st_mode & 0o777 == 0o600
         assert naming(out, key) == []
+        # What some library says in the log may name a file too.
+        names = PathNames(bytes.fromhex(key))
+        said = names.scrubbed(f"cannot read {tmp_path}/recordings/{PERSON}/x.mp4: why\nnext", [str(tmp_path)])
+        assert said.startswith("cannot read /p")
+        assert PERSON not in said
+        assert said.endswith("\nnext")
         # The same command knows its files again, and a table may name them as they are called.
         assert fer_batch(patch, "run", tmp_path / "job.toml") == 3
         assert run.videos().to_pylist() == rows
