@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import os
 import re
 from collections import deque
@@ -21,6 +22,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias, TypeVar, cast
+from urllib.parse import quote
 
 from fer_batch.errors import RefusedError
 from fer_batch.object_errors import at_once, explained, redacted
@@ -43,11 +45,18 @@ AT_ONCE: Final = 16
 EXTRAS: Final = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
 """The extra of this package that brings what a kind of address needs."""
 
-_RETRIES: Final = {"config_kwargs": {"retries": {"mode": "standard", "max_attempts": 8}}}
-"""For S3: busy servers are asked again for up to about a minute in all, each time after a longer wait."""
+_RETRIES: Final = {"config_kwargs": {"retries": {"mode": "standard", "max_attempts": 5}}}
+"""For S3: busy servers are asked again for about a minute in all, each time after a longer wait."""
 
 _CONTENT_TYPE: Final = {"s3": "ContentType", "gs": "content_type", "gcs": "content_type"}
 """What the libraries call it."""
+
+UNSAFE: Final = (
+    "%s: this store does not refuse to replace an object that is there, so two commands that start at the same moment "
+    "could both work on this run; start one at a time"
+)
+
+log = logging.getLogger("fer_batch")
 
 _LOCAL: Final = ("file", "local")
 
@@ -244,16 +253,26 @@ class ObjectPath:
         Raises:
             FileExistsError: it is otherwise.
         """
-        with explained(self):
-            system, key = self.system(), self.key()
-            if tag is None:
-                system.pipe_file(key, data, mode="create")
-            elif self.url.startswith("s3"):
-                system.pipe_file(key, data, IfMatch=tag)
-            elif self.stat().tag == tag:
-                system.pipe_file(key, data)
-            else:
-                raise FileExistsError
+        system, key = self.system(), self.key()
+        try:
+            with explained(self):
+                if self.url.startswith("s3"):
+                    system.pipe_file(key, data, **({"mode": "create"} if tag is None else {"IfMatch": tag}))
+                elif self.url.startswith("gs") and tag is not None:
+                    _put_generation(system, key, data, tag)
+                elif tag is None:
+                    system.pipe_file(key, data, mode="create")
+                elif self.stat().tag == tag:
+                    system.pipe_file(key, data)
+                else:
+                    raise FileExistsError
+        except OSError as error:
+            if error.errno != errno.ENOSYS:
+                raise
+            log.warning(UNSAFE, self)
+            if (self.stat().tag if self.is_file() else None) != tag:
+                raise FileExistsError(errno.EEXIST, "somebody else has written it", str(self)) from error
+            self.write_bytes(data)
 
     def unlink(self, missing_ok: bool = False) -> None:
         """Remove it."""
@@ -379,7 +398,7 @@ def _check(protocol: str, rest: str) -> None:
             f"{protocol}://...@{host.rpartition('@')[2]}: an address with credentials in it would stand in logs and "
             "tables. Leave them out, and put them where your tools look for them (docs/storage.md)"
         )
-    if "::" in protocol:
+    if "::" in protocol or ("::" in rest and "://" in rest):
         raise RefusedError(f"{protocol}://...: addresses within addresses are not read; give that of a folder or file")
     if not host:
         raise RefusedError(f"{protocol}://{rest}: names no bucket")
@@ -390,7 +409,7 @@ def _system(base: str) -> AbstractFileSystem:
     import fsspec
 
     protocol = base.partition("://")[0]
-    options: dict[str, Any] = {"use_listings_cache": False}  # others write there too
+    options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}  # others write there too
     if protocol in ("s3", "s3a"):
         options["max_concurrency"] = 1  # else it asks for the size of whatever is read; what is large is read in parts
     if protocol in ("s3", "s3a") and not {"AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE"} & os.environ.keys():
@@ -403,6 +422,13 @@ def _system(base: str) -> AbstractFileSystem:
         raise RefusedError(f"{protocol}:// needs a package that is not installed: {cure}") from error
     except ValueError as error:
         raise RefusedError(f"{base}: {protocol}:// is no kind of address that fsspec knows ({error})") from error
+
+
+def _put_generation(system: AbstractFileSystem, key: str, data: bytes, generation: str) -> None:
+    """Google's put on a condition, which gcsfs has for new objects only (JSON API, objects.insert)."""
+    bucket, _, name = key.partition("/")
+    where = f"{system._location}/upload/storage/v1/b/{quote(bucket)}/o"
+    system.call("POST", where, uploadType="media", name=name, ifGenerationMatch=generation, data=data)
 
 
 def _status(info: dict[str, Any]) -> ObjectStatus:

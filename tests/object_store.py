@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -32,6 +33,8 @@ class Store:
         delay_s: before each answer.
         requests: by method.
         sent: bytes of objects that it has sent.
+        puts: the paths of objects that were put, in order.
+        ignores_conditions, refuses_conditions: of puts, as older servers do.
         fail: given method and path, the status of an error to answer with; None to serve.
     """
 
@@ -39,11 +42,16 @@ class Store:
     delay_s: float = 0.0
     requests: Counter[str] = field(default_factory=Counter)
     sent: int = 0
+    puts: list[str] = field(default_factory=list)
+    ignores_conditions: bool = False
+    refuses_conditions: bool = False
     fail: Callable[[str, str], int | None] = lambda _method, _path: None
 
     def reset(self) -> None:
         self.requests.clear()
+        self.puts.clear()
         self.sent, self.delay_s, self.fail = 0, 0.0, lambda _method, _path: None
+        self.ignores_conditions = self.refuses_conditions = False
 
 
 ERRORS = {403: "AccessDenied", 503: "SlowDown", 501: "NotImplemented"}
@@ -63,18 +71,25 @@ def serving() -> Iterator[Store]:
         store.requests[method] += 1
         time.sleep(store.delay_s)
         status = store.fail(method, path)
+        if store.refuses_conditions and method == "PUT" and {"HTTP_IF_NONE_MATCH", "HTTP_IF_MATCH"} & environ.keys():
+            status = 501
         if status is not None:
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             body = f"<Error><Code>{ERRORS[status]}</Code><Message>{ERRORS[status]}</Message></Error>".encode()
             start_response(f"{status} {ERRORS[status]}", [("Content-Type", "application/xml"),
                                                           ("Content-Length", str(len(body)))])  # fmt: skip
             return [b"" if method == "HEAD" else body]
+        if store.ignores_conditions:
+            environ.pop("HTTP_IF_NONE_MATCH", None)
+        if method == "PUT":
+            store.puts.append(path)
         found: Iterable[bytes] = moto(environ, start_response)
         if method == "GET":
             found = list(found)
             store.sent += sum(map(len, found))
         return found
 
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = make_server("127.0.0.1", 0, serve, threaded=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     store.url = f"http://127.0.0.1:{server.server_port}"
