@@ -186,23 +186,23 @@ def _check_segments(run: Run, tell: Callable[[str], None]) -> None:
 def _lost_parts(run: Run, read_all: bool, tell: Callable[[str], None]) -> set[str]:
     """Names of parts of which a table's file is gone or damaged, or has fewer rows than the ledger says."""
     named = {part for table in pieces(run, ["part"]) for part in table["part"].drop_null().to_pylist()}
-    there = {
-        f"{folder}/{file.name}": file
+    sizes = {
+        f"{folder}/{file.name}": 0 if isinstance(file, ObjectPath) else file.stat().st_size
         for folder in TABLES[run.level]
         for file in (run.path / folder).iterdir()
         if file.name in named
     }
     if not isinstance(run.path, ObjectPath):
-        read_all |= len(there) <= READ_FILES and sum(file.stat().st_size for file in there.values()) <= READ_BYTES
+        read_all |= len(sizes) <= READ_FILES and sum(sizes.values()) <= READ_BYTES
     expected = _rows_by_part(run) if read_all else {}
     lost = set()
     for folder in TABLES[run.level]:
         for part in sorted(named):
             name = f"{folder}/{part}"
             try:
-                if name not in there:
+                if name not in sizes:
                     what = "is gone"
-                elif _has_rows(there[name], expected.get(name, 0)) if read_all else _is_ended(there[name]):
+                elif _has_rows(run.path / name, expected.get(name, 0)) if read_all else _is_ended(run.path / name):
                     continue
                 else:
                     what = "is damaged"

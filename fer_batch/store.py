@@ -141,7 +141,7 @@ def write_json(path: AnyPath, value: dict[str, Any]) -> None:
         file.write(json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n")
 
 
-MEND: Final = "run the same command again with --verify: it sets aside what is damaged and does it again"
+MEND: Final = "run the same command again that made the run, with --verify: it does again what is damaged"
 """What to do about a folder in which something is torn."""
 
 
