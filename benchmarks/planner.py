@@ -1,6 +1,7 @@
 """What a fleet would do: videos an hour, cost and the first bottleneck for 10, 100 and 1,000 workers.
 
     python -m benchmarks.planner                          # with the project's measured costs
+    python -m benchmarks.planner --measure CLIPS          # with those of a short run on clips of yours, made now
     python -m benchmarks.planner --run RUN                # with those of a run of yours, from its run.json and ledger
     python -m benchmarks.planner --cores 16 --price 0.60 --gpus 1 --workers 64 512
     python -m benchmarks.planner --simulate 1000000       # and the driver itself, really run, see benchmarks.paper_run
@@ -16,12 +17,16 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import psutil
 
 from fer_batch import plan
 from fer_batch.driver import PROBE_CHUNK
+from fer_batch.errors import FerBatchError
 from fer_batch.process import BATCH, MAX_IN_FLIGHT
 from fer_batch.resources import CPUS_PER_ACTOR, STORE_BYTES
 from fer_batch.store import Run
@@ -33,6 +38,9 @@ DRIVER_S = 0.0005
 
 RAY_S = 0.001
 """CPU seconds of the driver's process in Ray for a task: measured 0.55 ms with ten in flight, 0.9 ms with 1,000."""
+
+BUSY = 0.25
+"""Load for each core before a measurement above which its figures are not to be trusted."""
 
 FILES_A_UNIT = 3
 """Faces, frames and ledger."""
@@ -134,6 +142,28 @@ def measured_costs(run: Run, gpu_faces_s: float) -> Costs:
                  f"{run.path}: {hours:.2f} hours of {len(ledger)} videos")  # fmt: skip
 
 
+def measured_here(clips: Sequence[Path], gpu_faces_s: float) -> Costs:
+    """From a run on these clips, made now and thrown away: one worker and one model, each with a core of its own.
+
+    Minutes of video like those that are planned for are enough; on a machine that does nothing else, or the figures are
+    too high.
+
+    Raises:
+        RefusedError: there is no video in them.
+        ValueError: none of them could be read.
+    """
+    import fer_batch
+
+    busy = psutil.getloadavg()[0] / (psutil.cpu_count() or 1)
+    one = fer_batch.Resources(cpus=2, workers=1, actors=1, gpus=0)
+    with tempfile.TemporaryDirectory(prefix="fer-plan-") as folder:
+        run = fer_batch.run(list(clips), Path(folder) / "run", resources=one)
+        costs = measured_costs(run, gpu_faces_s)
+        minutes = sum(value or 0 for value in run.videos()["duration_ms"].to_pylist()) / 60_000
+    note = "" if busy < BUSY else f"; the machine was busy before ({busy:.0%}), so take them for too high"
+    return replace(costs, source=f"measured now, on {minutes:.1f} minutes of {', '.join(map(str, clips))}{note}")
+
+
 def unit_hours(costs: Costs, video_s: float) -> float:
     """Hours of video in a unit: short videos share one, of a long one it is a part."""
     a_unit = plan.UNIT_COST_S / (costs.cpu_s + costs.score_s)
@@ -213,9 +243,11 @@ def simulated(videos: int, workers: int) -> list[str]:
 def parser() -> argparse.ArgumentParser:
     """What may be asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, help="take the costs from this run")
-    parser.add_argument("--height", type=int, default=720, help="of the videos, where there is no --run")
-    parser.add_argument("--faces", type=float, default=1.0, help="in a sample, where there is no --run")
+    costs = parser.add_mutually_exclusive_group()
+    costs.add_argument("--run", type=Path, help="take the costs from this run")
+    costs.add_argument("--measure", type=Path, nargs="+", metavar="CLIPS", help="measure them now, by a run on these")
+    parser.add_argument("--height", type=int, default=720, help="of the videos, where nothing is measured")
+    parser.add_argument("--faces", type=float, default=1.0, help="in a sample, where nothing is measured")
     parser.add_argument("--minutes", type=float, default=10.0, help="length of a video")
     parser.add_argument("--workers", type=int, nargs="+", default=[10, 100, 1000])
     parser.add_argument("--cores", type=int, default=8, help="of a node")
@@ -232,11 +264,22 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
+def costs_of(asked: argparse.Namespace) -> Costs:
+    """The costs that are asked for, see :func:`known_costs`, :func:`measured_costs` and :func:`measured_here`."""
+    if asked.measure is not None:
+        return measured_here(asked.measure, asked.gpu_faces)
+    if asked.run is not None:
+        return measured_costs(Run(asked.run), asked.gpu_faces)
+    return known_costs(asked.height, asked.faces, asked.gpu_faces)
+
+
 def main() -> None:
     """Plan, print."""
     asked = parser().parse_args()
-    costs = (known_costs(asked.height, asked.faces, asked.gpu_faces) if asked.run is None
-             else measured_costs(Run(asked.run), asked.gpu_faces))  # fmt: skip
+    try:
+        costs = costs_of(asked)
+    except (FerBatchError, ValueError) as error:
+        parser().error(str(error))
     kind = Kind(asked.cores, asked.gpus, asked.price, asked.storage, asked.writes)
     video_s = asked.minutes * 60
     model = f"{costs.score_s:,.0f} s more for the model ({costs.gpu_s:,.1f} s of a GPU instead)"

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from benchmarks.paper_run import paper_run
-from benchmarks.planner import Costs, Kind, planned, table, unit_hours
+from benchmarks.planner import Costs, Kind, costs_of, measured_here, parser, planned, table, unit_hours
+from fer_batch.bundle import ModelBundle
+from fer_batch.score import Scorer
 from fer_batch.store import Run
+from tests.clips import Clips
+from tests.conftest import ROOT
+from tests.faults.inline import Inline, Scores, on
 
 COSTS = Costs(cpu_s=300, score_s=60, gpu_s=6, read_gb=4.5, source="made up")
 """An hour of video costs a core six minutes, so a core does ten hours an hour."""
@@ -49,3 +56,34 @@ def test_the_driver_is_really_driven_and_the_ledger_really_joined(tmp_path: Path
     assert not Run(tmp_path).ledger_part_files()
     assert found["tasks"] == -(-3000 // 16) + found["units"]
     assert found["units"] >= 3000 / 60  # a unit is a minute of work, and such a video a second of it
+
+
+def test_costs_are_measured_by_a_run_that_leaves_nothing(
+    clips: Clips, tiny: ModelBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr("psutil.getloadavg", lambda: (0.0, 0.0, 0.0))
+    with on(Inline(Scores(Scorer(tiny, threads=1)))):
+        costs = costs_of(parser().parse_args(["--measure", str(clips.one_face.path), "--gpu-faces", "1000"]))
+    assert list(tmp_path.iterdir()) == []
+    assert costs.source == f"measured now, on 0.1 minutes of {clips.one_face.path}"
+    size = clips.one_face.path.stat().st_size
+    assert costs.read_gb == pytest.approx(2 * size / 1e9 / (6 / 3600), rel=0.02)  # six seconds, read twice
+    assert 1 < costs.cpu_s < 10 * 3600  # between 3,600 times and a tenth of real time
+    assert costs.gpu_s > 0
+
+
+def test_a_busy_machine_is_said_to_be_one(clips: Clips, tiny: ModelBundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("psutil.getloadavg", lambda: (100.0, 0.0, 0.0))
+    with on(Inline(Scores(Scorer(tiny, threads=1)))):
+        assert "the machine was busy before" in measured_here([clips.one_face.path], 1000).source
+
+
+def test_the_table_in_the_documentation_is_the_planners() -> None:
+    page = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
+    rows = [[cell.strip().replace(",", "") for cell in line.split("|")[1:-2]]
+            for line in page.splitlines() if re.match(r"\| [\d,]+ \|", line)]  # fmt: skip
+    asked = parser().parse_args(["--cores", "16", "--price", "0.60"])
+    kind = Kind(asked.cores, asked.gpus, asked.price, asked.storage, asked.writes)
+    lines = table(costs_of(asked), kind, [16, 160, 1600], 600)[1:]
+    assert rows == [line.replace(",", "").split()[:5] for line in lines]

@@ -62,7 +62,7 @@ def test_links_lead_somewhere() -> None:
 
 def test_every_option_that_the_text_names_exists() -> None:
     ours = {option for command in COMMANDS.values() for option in options(command)}
-    known = ours | {"--num-cpus", "--object-spilling-directory"}  # and of ray start
+    known = ours | _planner_options() | {"--num-cpus", "--object-spilling-directory"}  # and of ray start
     assert set(re.findall(r"`(--[a-z-]+)", PAGE)) <= known
 
 
