@@ -39,7 +39,7 @@ DAMAGED: Final = "damaged"
 READ_FILES: Final = 500
 READ_BYTES: Final = 100_000_000
 """Parts of tables that are read through at every start: no more files and no more bytes than these, in a second or
-two. All parts of 100,000 long recordings would take ten minutes, a look at their ends takes three seconds (measured)."""
+two. All parts of 100,000 recordings would take ten minutes, a look at their ends takes three seconds (measured)."""
 
 _LAST_BYTES: Final = b"PAR1"
 """How every Parquet file ends."""
