@@ -11,7 +11,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-long lint clean
+.PHONY: help demo test test-long lint bench clean
 
 help:  ## show this list
 	@echo "make TARGET, where TARGET is one of"
@@ -34,8 +34,11 @@ lint: $(VENV)/.dev  ## ruff and mypy
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+bench: $(VENV)/.demo  ## measure how fast it is, half an hour (ARGS="--quick" for a minute)
+	@$(BIN)/python -m benchmarks $(ARGS)
+
 clean:  ## remove what was made, except the environment
-	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf demo bench build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 	@echo "The environment stays; to remove it too: rm -rf $(VENV)"
 

@@ -1,0 +1,228 @@
+"""What is measured: each part runs commands and gives plain figures, of which page, table and goals are made."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+
+from benchmarks.clips import Clip, repeated
+from benchmarks.floors import Floors
+from benchmarks.usage import Usage, used
+
+FER_BATCH = Path(sys.executable).with_name("fer-batch")
+
+TAKE_S, TAKES = 12, 5
+"""A minute is made of so many copies of so many seconds: encoding takes long."""
+
+CLIPS = (
+    *(Clip(faces=faces, seconds=TAKE_S) for faces in (1, 0, 4, 20)),
+    Clip(height=480, seconds=TAKE_S),
+    Clip(height=1080, seconds=TAKE_S),
+    Clip(gop=600, seconds=TAKE_S),
+    Clip(codec="hevc", seconds=TAKE_S),
+)
+"""What the stages are measured on; the first is the one that peers are measured on."""
+
+FIRST_RESULT = ("faces/*.parquet", "work/units/*/*.parquet")
+"""Files of a run's folder of which the first is the first result."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where clips are, where runs go, and how often each is run.
+
+    Attributes:
+        clips: folder; clips stay there.
+        work: folder for runs.
+        takes: a clip is so many times :data:`TAKE_S` seconds long.
+        repeats: how often each run is measured; figures are medians.
+    """
+
+    clips: Path
+    work: Path
+    takes: int = TAKES
+    repeats: int = 3
+
+    def clip(self, clip: Clip, takes: int = 0) -> Path:
+        """The file of a clip, as often as asked, or as all clips are."""
+        return repeated(clip.make(self.clips), takes or self.takes)
+
+    def run(self, *arguments: str | Path, repeats: int = 0) -> Measured:
+        """Measure `fer-batch run` with these arguments, each time in a new folder."""
+        found = []
+        for _ in range(repeats or self.repeats):
+            out = self.work / "run"
+            shutil.rmtree(out, ignore_errors=True)
+            found.append(used([FER_BATCH, "run", *arguments, "--out", out], (out, FIRST_RESULT)))
+        info = json.loads((out / "run.json").read_text())
+        return Measured.of(found, info)
+
+    def command(self, *arguments: str | Path) -> float:
+        """Median wall time of another command."""
+        return statistics.median(used([FER_BATCH, *arguments]).wall_s for _ in range(self.repeats))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A run, measured some times over: medians, and what its ``run.json`` says of the last time.
+
+    Attributes:
+        wall_s, cpu_s, first_s, driver_cpu_s, peak_mb: see :class:`benchmarks.usage.Usage`.
+        timings: seconds of the stages, summed over workers.
+        samples, faces: counts.
+    """
+
+    wall_s: float
+    cpu_s: float
+    first_s: float | None
+    driver_cpu_s: float
+    peak_mb: float
+    timings: dict[str, float]
+    samples: int
+    faces: int
+
+    @classmethod
+    def of(cls, found: Sequence[Usage], info: dict[str, Any]) -> Measured:
+        """Medians of some measurements."""
+        firsts = [usage.first_s for usage in found if usage.first_s is not None]
+        return cls(
+            statistics.median(usage.wall_s for usage in found),
+            statistics.median(usage.cpu_s for usage in found),
+            statistics.median(firsts) if firsts else None,
+            statistics.median(usage.driver_cpu_s for usage in found),
+            max(usage.peak_bytes for usage in found) / 1e6,
+            info["timings"],
+            info["counts"]["frames"],
+            info["counts"]["faces"],
+        )
+
+
+def start_up(bench: Bench) -> dict[str, Any]:
+    """A one-second clip with one face, as users run it and without its report; and commands that run nothing."""
+    clip = Clip(seconds=1).make(bench.clips)
+    bare = bench.run(clip, "--report", "none")
+    whole = bench.run(clip)
+    out = bench.work / "run"
+    picture = bench.work / "face.png"
+    with av.open(clip) as container:
+        next(container.decode(video=0)).to_image().save(picture)
+    commands = {
+        "--help": bench.command("--help"),
+        "status RUN": bench.command("status", out),
+        "report RUN": bench.command("report", out),
+        "predict IMAGE": bench.command("predict", picture),
+    }
+    return {"bare": vars(bare), "whole": vars(whole), "commands": commands}
+
+
+def stages(bench: Bench, clip: Clip, start: dict[str, Any]) -> dict[str, Any]:
+    """A clip of a minute: the floors of its stages, our run, and what it takes beyond the start-up."""
+    path = bench.clip(clip)
+    ours = bench.run(path, "--report", "none")
+    told = [
+        json.loads(
+            subprocess.run(
+                [sys.executable, "-m", "benchmarks.floors", path, "2", bench.work / "run"],
+                stdout=subprocess.PIPE,
+                check=True,
+            ).stdout
+        )
+        for _ in range(bench.repeats)
+    ]
+    names = told[0].keys()
+    floors = Floors(**{name: statistics.median(one[name] for one in told) for name in names})
+    cpu_s, wall_s = ours.cpu_s - start["bare"]["cpu_s"], ours.wall_s - start["bare"]["wall_s"]
+    return {
+        "clip": path.stem,
+        "floors": {**vars(floors), "total_s": floors.total_s},
+        "ours": vars(ours),
+        "beyond_cpu_s": cpu_s,
+        "beyond_wall_s": wall_s,
+        "cpu_ratio": cpu_s / floors.total_s,
+        "wall_ratio": wall_s / floors.total_s,
+    }
+
+
+def scaling(bench: Bench, start: dict[str, Any]) -> dict[str, Any]:
+    """By workers, on a clip without faces three times as long; by length, on the clip with one face."""
+    empty = bench.clip(Clip(faces=0, seconds=TAKE_S), 3 * bench.takes)
+    by_workers = {n: vars(bench.run(empty, "--report", "none", "--workers", str(n))) for n in (1, 2)}
+    one, two = (by_workers[n]["wall_s"] - start["bare"]["wall_s"] for n in (1, 2))
+    by_length = {}
+    for times in (1, 10):
+        path = bench.clip(Clip(seconds=TAKE_S), times * bench.takes)
+        by_length[times * bench.takes * TAKE_S] = vars(bench.run(path, "--report", "none", repeats=1))
+    last = by_length[10 * bench.takes * TAKE_S]
+    return {
+        "by_workers": by_workers,
+        "gain": one / two,
+        "gain_with_start": by_workers[1]["wall_s"] / by_workers[2]["wall_s"],
+        "by_length": by_length,
+        "driver_share": last["driver_cpu_s"] / last["cpu_s"],
+        "driver_share_of_wall": (last["driver_cpu_s"] - start["bare"]["driver_cpu_s"]) / last["wall_s"],
+    }
+
+
+def short_clips(bench: Bench, start: dict[str, Any], number: int) -> dict[str, Any]:
+    """Many clips of one second, alike but for their title; then the same command again, with nothing to do."""
+    clip = Clip(height=480, seconds=1)
+    source, folder = clip.make(bench.clips), bench.clips / f"short_{number}"
+    folder.mkdir(exist_ok=True)
+    for index in range(number):
+        path = folder / f"{index:04d}.mp4"
+        if not path.exists():
+            _titled(source, path, f"take {index}")
+    ours = bench.run(folder, "--report", "none", repeats=1)
+    again = used([FER_BATCH, "run", folder, "--report", "none", "--out", bench.work / "run"])
+    told = subprocess.run([sys.executable, "-m", "benchmarks.floors", source, "2", bench.work / "run"],
+                          stdout=subprocess.PIPE, check=True)  # fmt: skip
+    floor = Floors(**json.loads(told.stdout))
+    floor_s = floor.total_s - floor.write_s  # it wrote the rows of all
+    cpu_s = (ours.cpu_s - start["bare"]["cpu_s"]) / number
+    return {
+        "number": number,
+        "ours": vars(ours),
+        "cpu_ms": 1000 * cpu_s,
+        "floor_ms": 1000 * floor_s,
+        "overhead_ms": 1000 * (cpu_s - floor_s),
+        "wall_ms": 1000 * (ours.wall_s - start["bare"]["wall_s"]) / number,
+        "again_wall_s": again.wall_s,
+        "again_cpu_s": again.cpu_s,
+    }
+
+
+def _titled(source: Path, path: Path, title: str) -> None:
+    unfinished = path.with_suffix(".part")
+    with av.open(source) as given, av.open(unfinished, "w", format="mp4") as made:
+        film = given.streams.video[0]
+        stream = made.add_stream_from_template(film)
+        made.metadata["title"] = title
+        for packet in given.demux(film):  # type: ignore[union-attr]
+            if packet.dts is not None:
+                packet.stream = stream
+                made.mux(packet)
+    unfinished.replace(path)
+
+
+def peer(bench: Bench, python: Path) -> dict[str, Any] | None:
+    """The package `fer` on the first clip, on the same frames; None where this Python does not have it."""
+    with suppress(OSError):
+        has = subprocess.run([python, "-c", "import fer.fer"], capture_output=True, check=False)
+        if b"No module named 'fer'" in has.stderr:
+            return None
+        path = bench.clip(CLIPS[0])
+        script = Path(__file__).with_name("peer.py")
+        usage = used([python, script, path, "12", bench.work / "peer.json"])
+        told: dict[str, Any] = json.loads((bench.work / "peer.json").read_text())
+        return {**told, "wall_s": usage.wall_s, "cpu_s": usage.cpu_s, "peak_mb": usage.peak_bytes / 1e6}
+    return None
