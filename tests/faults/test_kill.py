@@ -111,8 +111,8 @@ class Start:
             assert code in (0, -signal.SIGKILL), (code, message)
         elif code == 130:
             assert kind.endswith("twice") or "the same command goes on" in message
-        else:  # it was complete, or had not yet learnt what to do with signals
-            assert code in (0, -number), (code, message)
+        elif code not in (0, -number):  # it was complete, or had not yet learnt what to do with signals
+            pytest.fail(f"ended with {code} on {kind}:\n{message}")
         return said, message
 
     def finish(self) -> tuple[str, str]:
