@@ -99,26 +99,33 @@ def prepare_person(run: Run, participant: str, table: Path, also: list[Path], re
     return Plan(removed, gone, n_bytes, len(mine.rows), pictures)
 
 
-def naming(participant: str) -> Callable[[str], bool]:
-    """Tells of a text whether it names somebody."""
+def naming(participant: str, *, as_word: bool = False) -> Callable[[str], bool]:
+    """Tells of a text whether it names somebody.
+
+    Args:
+        participant: who.
+        as_word: only where no letter or digit is beside it: pages hold data in which any few letters occur somewhere.
+    """
     text = re.escape(participant.casefold())
-    pattern = re.compile(rf"(?<![^\W_]){text}(?![^\W_])" if len(participant) < SHORT else text)
+    is_word = as_word or len(participant) < SHORT
+    pattern = re.compile(rf"(?<![^\W_]){text}(?![^\W_])" if is_word else text)
     return lambda found: pattern.search(found.casefold()) is not None
 
 
-def still_named(run: Run, participant: str) -> list[str]:
-    """Where in a run's folder somebody is still named: paths of the ledger, and files of text, by name.
+def still_named(run: Run, participant: str, table: Path) -> list[str]:
+    """Where somebody is still named: paths of the ledger, files of text in the run's folder, and the table itself.
 
-    Such are files that people put there themselves, and recordings that the participants table does not know.
+    Such are files that people put there themselves, recordings that the table does not know, notes in others' rows.
     """
     if len(participant) < SHORT:
         return []
-    named = naming(participant)
-    found = [f"the ledger: {path}" for path in run.videos()["path"].to_pylist() if named(path)]
+    named, worded = naming(participant), naming(participant, as_word=True)
+    found = [str(table)] if worded(table.read_text("utf-8", "replace")) else []
+    found += [f"the ledger: {path}" for path in run.videos()["path"].to_pylist() if named(path)]
     for file in sorted(path for path in run.path.rglob("*") if path.is_file()):
         inside = file.relative_to(run.path)
         is_text = file.suffix in {".json", ".html", ".csv", ".tsv", ".txt", ".md", ".log", ".toml", ".eaf"}
-        if named(str(inside)) or (is_text and named(file.read_text("utf-8", "replace"))):
+        if named(str(inside)) or (is_text and worded(file.read_text("utf-8", "replace"))):
             found.append(str(inside))
     return found
 

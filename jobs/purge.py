@@ -170,12 +170,10 @@ def _person(
                 "pages": pages, "job": None if job is None else os.path.abspath(job)}  # fmt: skip
         rewrite.decide(then)
         _carry_out(run, then, [*also, table], outcome)
-        left = still_named(run, participant.strip())
+        left = still_named(run, participant.strip(), table)
         outcome.notes += [f"still named in {place}" for place in left]
     if run.info.get("state") != "complete":
-        outcome.notes.append(
-            "the run is not complete: purge again when it is, if it is to bring more of them"
-        )
+        outcome.notes.append("the run is not complete: purge again when it is, if it is to bring more of them")
     outcome.notes.append(
         "yours to remove: the recordings themselves, pages and exports that were copied elsewhere, coders' folders, "
         "backups. A recording that is changed counts as a new one"

@@ -171,7 +171,7 @@ def test_what_a_folder_says_is_obeyed_in_that_folder_only(
     (tmp_path / "mine").mkdir()
     ready = folder / "out" / READY
     ready.parent.mkdir(parents=True)
-    then = {"participant": None, "exports": [], "table": None, "pages": None, "job": None}
+    then: dict[str, Any] = {"participant": None, "exports": [], "table": None, "pages": None, "job": None}
     ready.write_text(json.dumps({"moves": [], "removed": [str(tmp_path / "mine")], "then": then}))
     assert fer_batch(monkeypatch, "purge", folder / "out") == 2
     assert "give the same command again" in capsys.readouterr().err
