@@ -123,6 +123,7 @@ class Job:
                     res.gpus,
                     res.stall,
                     res.wait_for_resources,
+                    res.copies,
                 ),
             ),
             pages=tables.report.pages,

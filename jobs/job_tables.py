@@ -66,7 +66,8 @@ class Inputs(Table):
     """Which videos."""
 
     paths: list[str] = key(
-        "Video files, folders (searched recursively) or patterns.", "a list of at least one text", min_length=1,
+        "Videos, folders (searched recursively) or patterns, also as addresses (s3://...).",
+        "a list of at least one text", min_length=1,
         example='["recordings"]',
     )  # fmt: skip
     include: list[str] = key("In folders, only such files.", _PATTERNS, [])
@@ -128,6 +129,7 @@ class ResourcesTable(Table):
     cpus: int | None = key("Cores.", "a whole number from 1", None, "8")
     gpus: float | None = key("GPUs; 0.5 is half of one.", "0 or more", None, "1")
     memory: Size | None = key("Stay under this.", 'a size such as "8GB"', None, '"8GB"')
+    copies: Size | None = key("Disk for copies of videos from object stores.", 'a size such as "8GB"', None, '"20GB"')
     address: str | None = key("A Ray cluster instead of this machine.", "a text", None, '"head:6379"')
     stall: float = key("Seconds without progress after which a file is tried again.", "seconds above 0", STALL_S)
     wait_for_resources: float = key("How long to wait for a cluster's nodes.", "seconds from 0", Resources().wait_s)
@@ -136,7 +138,7 @@ class ResourcesTable(Table):
 class Output(Table):
     """Where results go."""
 
-    folder: str = key("The run's folder: tables and report; the same job goes on in it.", "a path", "results")
+    folder: str = key("The run's folder: tables and report; the same job goes on in it.", "a path, an address", "results")
 
 
 class PrivacyTable(Table):

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from fer_batch import lease, object_lease
+from fer_batch import object_lease
 from fer_batch.errors import RefusedError, StoppedError
 from fer_batch.lease import check_lease, read_lease
 from fer_batch.object_lease import ObjectLease, lease_of
@@ -100,6 +100,6 @@ def _second(file: ObjectPath, store: Store) -> None:
 
 def test_the_age_is_told_by_the_stores_clock(file: ObjectPath, monkeypatch: pytest.MonkeyPatch) -> None:
     of_another_host(file)
-    monkeypatch.setattr(lease.time, "time", lambda: 0.0)  # this host's is far off
+    monkeypatch.setattr("fer_batch.lease.time.time", lambda: 0.0)  # this host's is far off
     with pytest.raises(RefusedError, match="elsewhere"):
         lease_of(file).__enter__()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -94,7 +95,7 @@ def test_a_full_disk_means_part_by_part(store: Store, clips: Clips, monkeypatch:
 
 def test_half_of_what_is_free_at_most_is_taken_and_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     assert staging.share_of_disk(1000, 4) == 250
-    free = staging.shutil.disk_usage(tempfile.gettempdir()).free
+    free = shutil.disk_usage(tempfile.gettempdir()).free
     assert staging.share_of_disk(None, 4) <= min(free // 2, staging.DEFAULT_BYTES) // 4 + 10**8
 
 
