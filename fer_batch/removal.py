@@ -82,18 +82,18 @@ def prepare(run: Run, removal: Removal, rewrite: Rewrite) -> Removed:
         RefusedError: a table is damaged.
         StoppedError: the disk is full.
     """
-    touched, named = _parts(run, removal)
+    touched = _parts(run, removal)
     rows = dict.fromkeys((*TABLES[run.level], "videos"), 0)
     n_bytes = 0
     updates: dict[str, dict[str, Any]] = {}
     tracks: dict[str, int] = {}
-    for part in sorted(touched | removal.parts):
+    for part in sorted({*touched, *removal.parts}):
         files = {folder: run.path / folder / part for folder in TABLES[run.level]}
         before = {folder: read_table(file) for folder, file in files.items() if file.exists()}
         kept = {folder: table.slice(0, 0) for folder, table in before.items()}
         if part not in removal.parts:
             kept = {folder: _without_videos(table, removal.videos) for folder, table in before.items()}
-            for video_id in sorted(removal.in_part & named[part]):
+            for video_id in sorted(removal.in_part & touched[part]):
                 mine = {name: table.filter(pc.equal(table["video_id"], video_id)) for name, table in kept.items()}
                 left = _without_person(mine, removal, video_id)
                 updates[video_id] = _numbers(left)
@@ -111,15 +111,15 @@ def prepare(run: Run, removal: Removal, rewrite: Rewrite) -> Removed:
     return Removed(rows, n_bytes, tracks, paths)
 
 
-def _parts(run: Run, removal: Removal) -> tuple[set[str], dict[str, set[str]]]:
-    """Parts that hold rows of what goes, and which of these contents each holds."""
+def _parts(run: Run, removal: Removal) -> dict[str, set[str]]:
+    """Parts that hold rows of what goes, with those of these contents that each holds."""
     wanted = removal.videos | removal.in_part
     touched: dict[str, set[str]] = {}
     for table in pieces(run, ["video_id", "part"]):
         for row in table.filter(_is_in(table["video_id"], wanted)).to_pylist():
             if row["part"] is not None:
                 touched.setdefault(row["part"], set()).add(row["video_id"])
-    return set(touched), touched
+    return touched
 
 
 def _without_videos(table: pa.Table, videos: frozenset[str]) -> pa.Table:

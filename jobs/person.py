@@ -26,7 +26,7 @@ from fer_batch.purged import FILE, INPUTS_NOT_KEPT, Purged, Withheld, now
 from fer_batch.removal import Removal, Removed, prepare, size_of
 from fer_batch.rewrite import Rewrite
 from fer_batch.store import Run
-from jobs.retention import VALIDATION
+from reports.validation.key import FOLDER
 
 if TYPE_CHECKING:
     from reports.groups.belongs import Belongings
@@ -44,14 +44,12 @@ class Plan:
         files: files and folders that go, or are made anew without the person.
         n_bytes: about how many bytes that frees.
         n_trials: rows of the participants table that go.
-        pictures: pictures in coders' folders that go.
     """
 
     removed: Removed
     files: tuple[Path, ...]
     n_bytes: int
     n_trials: int
-    pictures: tuple[Path, ...]
 
 
 def prepare_person(run: Run, participant: str, table: Path, also: list[Path], rewrite: Rewrite) -> Plan:
@@ -78,11 +76,10 @@ def prepare_person(run: Run, participant: str, table: Path, also: list[Path], re
     removal = Removal(mine.videos, mine.paths, mine.faces, mine.tracks, renamed)
     removed = prepare(run, removal, rewrite)
     keys = list(_keys(run, mine))
-    pictures = tuple(picture for folder in also for picture in _pictures(folder, keys))
     gone = (
         *(file for key, _ in keys for file in sorted(key.parent.glob(f"{key.stem}*"))),
         *_others(run),
-        *pictures,
+        *(picture for folder in also for picture in _pictures(folder, keys)),
     )
     for file in gone:
         rewrite.remove(file)
@@ -96,7 +93,7 @@ def prepare_person(run: Run, participant: str, table: Path, also: list[Path], re
               "rows": removed.rows, "files": len(gone), "bytes": n_bytes}  # fmt: skip
     withheld = {**purged.withheld, **_withheld(run, mine, removed, purged)}
     rewrite.json(run.path / FILE, replace(purged, withheld=withheld, records=(*purged.records, record)).to_json())
-    return Plan(removed, gone, n_bytes, len(mine.rows), pictures)
+    return Plan(removed, gone, n_bytes, len(mine.rows))
 
 
 def naming(participant: str, *, as_word: bool = False) -> Callable[[str], bool]:
@@ -147,7 +144,7 @@ def _renamed(run: Run, mine: Belongings, named: Callable[[str], bool]) -> dict[s
 def _keys(run: Run, mine: Belongings) -> Iterator[tuple[Path, pa.Table]]:
     """Samples drawn for validation that hold faces of the person, each with these faces."""
     faces = {(video_id, *row) for video_id, rows in mine.faces.items() for row in rows.tolist()}
-    for key in sorted((run.path / VALIDATION).glob("*.parquet")):
+    for key in sorted((run.path / FOLDER).glob("*.parquet")):
         try:
             drawn = pq.read_table(key, columns=["item", "video_id", "frame_index", "face_index"])
         except (OSError, pa.ArrowException):

@@ -7,11 +7,11 @@ creation: rather too early than too late.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,11 +26,9 @@ from fer_batch.rewrite import Rewrite
 from fer_batch.schema import FOLDERS, TABLES
 from fer_batch.store import Run
 from jobs.anew import export_folders, exported, removed_exports
+from reports.validation.key import FOLDER
 
 Kind = Literal["faces", "aggregates", "pages"]
-
-VALIDATION: Final = "validation"
-"""As in :mod:`reports.validation.key`, which is not imported here: a test holds them together."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +159,7 @@ def prepare_due(run: Run, found: Due, retention: dict[Kind, int], rewrite: Rewri
 def _everything(run: Run) -> Iterator[Path]:
     """All that a run has written but for its pages, ``run.json`` and ``purged.json``."""
     work = (run.units_dir, run.ledger_parts, run.work_dir / "stalled")
-    names = ("videos.parquet", "run.log", DAMAGED, VALIDATION, *FOLDERS)
+    names = ("videos.parquet", "run.log", DAMAGED, FOLDER, *FOLDERS)
     for path in (*(run.path / name for name in names), *work):
         if path.exists():
             yield path
@@ -170,8 +168,7 @@ def _everything(run: Run) -> Iterator[Path]:
 def next_date(run: Run, retention: dict[Kind, int]) -> datetime | None:
     """When something will have to go."""
     created = _time(run.info.get("created"))
-    rows = [since for _, since in _dates(run)]
-    dates = [since or created for since in rows]
+    dates = [since or created for _, since in _dates(run)]
     kind: Kind = "aggregates" if run.level == "aggregate" else "faces"
     times = [since + timedelta(days=retention[kind]) for since in dates if since is not None and kind in retention]
     completed = _time(run.info.get("completed")) or created
@@ -219,7 +216,7 @@ def _work(run: Run, kind: Kind, retention: dict[Kind, int], at: datetime) -> Ite
             yield folder
 
 
-def _set_aside(run: Run, over: Any, created: datetime) -> Iterator[Path]:
+def _set_aside(run: Run, over: Callable[[datetime], bool], created: datetime) -> Iterator[Path]:
     """Damaged parts: what is in them may still be read."""
     for folder in TABLES[run.level]:
         for file in sorted((run.path / DAMAGED / folder).glob("*")):
@@ -232,7 +229,7 @@ def _keys(run: Run, parts: frozenset[str]) -> Iterator[Path]:
     ids: set[str] = set()
     for table in pieces(run, ["video_id", "part"]):
         ids.update(table.filter(pc.is_in(table["part"], pa.array(sorted(parts))))["video_id"].to_pylist())
-    for key in sorted((run.path / VALIDATION).glob("*.parquet")):
+    for key in sorted((run.path / FOLDER).glob("*.parquet")):
         try:
             videos = set(pq.read_table(key, columns=["video_id"])["video_id"].to_pylist())
         except (OSError, pa.ArrowException):
