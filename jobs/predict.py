@@ -50,7 +50,7 @@ def predict(
     It shows single people: for people at work or in education it is refused where --purpose says so.
     """
     if purpose is not None:
-        check_purpose(purpose)
+        _check_purpose(purpose)
     from fer_batch.pictures import PictureReader
 
     reader = PictureReader(model, detector_model, Detection(min_face=min_face, min_score=min_score), precision)
@@ -75,7 +75,7 @@ def predict(
         sys.exit(3)
 
 
-def check_purpose(file: Path) -> None:
+def _check_purpose(file: Path) -> None:
     """The gate, for what shows single people.
 
     Raises:
