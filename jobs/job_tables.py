@@ -138,7 +138,9 @@ class ResourcesTable(Table):
 class Output(Table):
     """Where results go."""
 
-    folder: str = key("The run's folder: tables and report; the same job goes on in it.", "a path, an address", "results")
+    folder: str = key(
+        "The run's folder: tables and report; the same job goes on in it.", "a path, an address", "results"
+    )
 
 
 class PrivacyTable(Table):

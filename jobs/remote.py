@@ -12,6 +12,7 @@ from typing import Any
 import typer
 
 from fer_batch.errors import RefusedError
+from fer_batch.object_path import as_path
 from jobs.upload import below, digest, stage
 
 HERE_ONLY = {"address": "submit's own --address says where it runs", "dry_run": "use fer-batch run --dry-run"}
@@ -120,6 +121,9 @@ def _check_purpose(file: Path | None) -> None:
 def _check_elsewhere(what: str, paths: Sequence[str]) -> None:
     """Videos and results lie where every node sees them."""
     for path in paths:
+        if "?..." in str(shown := as_path(path)):
+            raise RefusedError(f"{what} is {shown}: its signature would stand in the cluster's list of jobs; give the "
+                               "address alone, and let the nodes have credentials (docs/storage.md)")  # fmt: skip
         if not os.path.isabs(path) and "://" not in path:
             raise RefusedError(
                 f"{what} is {path}, a path on this machine: neither videos nor results travel with a job. Give the "
