@@ -179,7 +179,7 @@ def session(resources: Resources) -> Iterator[None]:
     if resources.address is None:
         from fer_batch import engine
 
-        with engine.cluster(None, place(resources, usable_cpus(), local_gpus())):
+        with engine.ray_for(None, place(resources, usable_cpus(), local_gpus())):
             yield
     else:
         with _joined(resources.address, resources):
@@ -192,7 +192,7 @@ def _joined(address: str, asked: Resources, *, memory_only: bool = False) -> Ite
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "1")  # read when Ray is imported
     from fer_batch import engine
 
-    with engine.cluster(address, None):
+    with engine.ray_for(address, None):
         yield engine.joined(asked, memory_only=memory_only)
 
 
@@ -213,7 +213,7 @@ def _carry_out(
 
     tell(Progress("starting"))
     start = time.monotonic()
-    with engine.cluster(None, fleet.placed.get(HERE)):
+    with engine.ray_for(None, fleet.placed.get(HERE)):
         log.info("%s", fleet.describe())
         ray_ready_s = time.monotonic() - start
         run_now = Run(context.path)

@@ -93,9 +93,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> ModelBundle:
 @pytest.fixture(scope="session")
 def ray_session() -> Generator[None, None, None]:
     """One embedded Ray for all tests that need it, as a run starts it, with a pretended GPU."""
-    from fer_batch.engine import cluster
+    from fer_batch.engine import ray_for
 
-    with cluster(None, place(Resources(cpus=2, gpus=1), 2, 1)):
+    with ray_for(None, place(Resources(cpus=2, gpus=1), 2, 1)):
         yield
 
 

@@ -18,9 +18,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import fer_batch
-from fer_batch import Detection, RefusedError, Resources, Run, RunConfig, Sampling, StoppedError, engine
+from fer_batch import Detection, RefusedError, Resources, Run, RunConfig, Sampling, StoppedError
 from fer_batch.actor import EmotionActor
 from fer_batch.bundle import ModelBundle
+from fer_batch.engine import workers
 from fer_batch.plan import Unit
 from fer_batch.process import RunContext
 from fer_batch.progress import Progress
@@ -235,9 +236,9 @@ def replace_unit_task(monkeypatch: pytest.MonkeyPatch, act: Callable[[Unit, RunC
 
     def task(unit: Unit, context: RunContext, actors: list[Any], first: int) -> UnitDone:
         act(unit, context, actors)
-        return do_unit(unit, context, engine.ActorScores(actors, first))
+        return do_unit(unit, context, workers.ActorScores(actors, first))
 
-    monkeypatch.setattr(engine, "_unit_task", task)
+    monkeypatch.setattr(workers, "_unit_task", task)
 
 
 def test_a_video_that_hangs_its_decoder_fails_and_the_others_do_not(
@@ -338,7 +339,7 @@ def test_a_model_that_cannot_be_loaded_stops_the_run_with_the_reason(
         def busy_s(self) -> float:
             return 0.0
 
-    monkeypatch.setattr(engine, "EmotionActor", Broken)
+    monkeypatch.setattr(workers, "EmotionActor", Broken)
     with pytest.raises(StoppedError, match="no room for the model"):
         run_it(folder)
     assert Run(tmp_path / "out").info["state"] == "stopped"
@@ -422,7 +423,7 @@ def test_actors_are_placed_on_gpus_by_the_fraction(
         def require_gpu(self) -> None:
             assert ray.get_gpu_ids(), "placed without a GPU"
 
-    monkeypatch.setattr(engine, "EmotionActor", Pretending)
+    monkeypatch.setattr(workers, "EmotionActor", Pretending)
     free: list[float] = []
     run = run_it(
         clips.two_faces.path,

@@ -139,7 +139,7 @@ class WorkerKilled(Killed):
 def on(workers: Inline) -> Iterator[pytest.MonkeyPatch]:
     """Inside, :func:`fer_batch.run` works with these workers; gives what else should be changed for so long."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fer_batch.engine.cluster", lambda *_: nullcontext())
+        patch.setattr("fer_batch.engine.ray_for", lambda *_: nullcontext())
         patch.setattr("fer_batch.engine.RayWorkers", workers)
         yield patch
 

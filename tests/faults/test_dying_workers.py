@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 import fer_batch
-from fer_batch import Resources, Run, engine
+from fer_batch import Resources, Run
 from fer_batch.bundle import ModelBundle
 from fer_batch.driver import Join, Probe, Task
+from fer_batch.engine import workers
 from fer_batch.plan import Unit
 from fer_batch.process import RunContext
 from fer_batch.schedule import MAX_ATTEMPTS
@@ -128,9 +129,9 @@ def test_of_a_packed_unit_the_file_that_crashes_its_decoder_and_the_one_that_tak
         if not hasattr(original, "is_ours"):
             read.is_ours = True  # type: ignore[attr-defined]
             decode.SegmentReader.__iter__ = read  # type: ignore[method-assign]
-        return do_unit(unit, context, engine.ActorScores(actors, first))
+        return do_unit(unit, context, workers.ActorScores(actors, first))
 
-    monkeypatch.setattr(engine, "_unit_task", task)
+    monkeypatch.setattr(workers, "_unit_task", task)
     monkeypatch.setattr("fer_batch.resources.WORKER_LIMITS", (10**9, 10**9))
     monkeypatch.setattr("fer_batch.schedule.MIN_UNIT_COST_S", 100)
     monkeypatch.setattr("fer_batch.schedule.UNIT_COST_S", 100)  # all in one unit

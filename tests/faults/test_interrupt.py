@@ -107,7 +107,7 @@ def test_every_command_ends_with_130(
 
 def test_ray_is_ended_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of it would end the process with code 1, as Ray's own code does when it is asked a second time."""
-    from fer_batch import engine
+    from fer_batch.engine import start
 
     is_ended = False
 
@@ -119,5 +119,5 @@ def test_ray_is_ended_whole(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("ray.shutdown", shutdown)
     with pytest.raises(KeyboardInterrupt):
-        engine._shut_down()
+        start.shut_down()
     assert is_ended

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from fer_batch import StoppedError, engine
+from fer_batch import StoppedError
+from fer_batch.engine import start
 
 pytestmark = pytest.mark.ray
 
@@ -33,14 +34,14 @@ def test_ray_that_does_not_start_is_started_again(failures: int, monkeypatch: py
     monkeypatch.setattr("ray.init", slow.init)
     monkeypatch.setattr("ray.shutdown", lambda: None)
     try:
-        if failures < engine.START_TRIES:
-            engine._start_ray()
+        if failures < start.START_TRIES:
+            start.start_embedded()
             last = slow.started.pop()
             assert last.poll() is None
             last.kill()
         else:
             with pytest.raises(StoppedError, match="did not start, 3 times: The current node timed out"):
-                engine._start_ray()
+                start.start_embedded()
         assert [process.wait(timeout=60) for process in slow.started] == [-signal.SIGKILL] * failures
     finally:
         for process in slow.started:

@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 import pytest
 
 import fer_batch
-from fer_batch import Resources, Run, engine
+from fer_batch import Resources, Run
 from fer_batch.bundle import ModelBundle
+from fer_batch.engine import workers
 from fer_batch.plan import Unit
 from fer_batch.process import RunContext
 from fer_batch.schema import FRAMES, VIDEOS
@@ -89,10 +90,10 @@ def run(folder: Path, tiny: ModelBundle, tmp_path_factory: pytest.TempPathFactor
             if path.name == "grows_meanwhile.ts":
                 with open(str(path), "ab") as file:
                     file.write(bytes(1880))
-        return do_unit(unit, context, engine.ActorScores(actors, first))
+        return do_unit(unit, context, workers.ActorScores(actors, first))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "_unit_task", task)
+        patch.setattr(workers, "_unit_task", task)
         return fer_batch.run(
             folder, tmp_path_factory.mktemp("runs") / "run", model=tiny.path, resources=Resources(cpus=2)
         )
