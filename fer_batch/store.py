@@ -18,7 +18,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
-from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from fer_batch.config import PrivacyLevel
 from fer_batch.errors import RefusedError, StoppedError
@@ -120,7 +119,7 @@ def parquet_footer(path: AnyPath) -> pq.FileMetaData:
 
 def _content(path: ObjectPath) -> Any:
     """Tables are small: one request fetches one. A large one is read as it is asked for."""
-    is_small = path.stat().st_size <= WHOLE_BYTES
+    is_small = (path.listed or path.stat()).st_size <= WHOLE_BYTES
     return pa.BufferReader(path.read_bytes()) if is_small else path.open(block_bytes=WHOLE_BYTES)
 
 
@@ -268,6 +267,8 @@ class Run:
         try:
             files, system = [folder / part for part in parts], None
             if isinstance(folder, ObjectPath):
+                from pyarrow.fs import FSSpecHandler, PyFileSystem
+
                 files, system = [file.key() for file in files], PyFileSystem(FSSpecHandler(folder.system()))
             dataset = ds.dataset([str(file) for file in files], schema=schema, format=parquet, filesystem=system)
             rows = dataset.to_table(filter=wanted)
