@@ -47,7 +47,7 @@ def watch(
     run: Run | None = None
     with resumable(console), session(settings.resources):
         while True:
-            run = _look(settings, settle, console) or run
+            run = (_look(settings, settle, console) if once or _is_free(settings, console) else None) or run
             if once:
                 break
             time.sleep(interval)
@@ -77,6 +77,17 @@ def _look(settings: Settings, settle_s: float, console: Console) -> Run | None:
     text = f"{counts['files']} in the ledger: {counts['ok']} ok, {counts['partial']} partial, {counts['failed']} failed"
     console.print(text, markup=False, highlight=False)
     return run
+
+
+def _is_free(settings: Settings, console: Console) -> bool:
+    """Whether nobody else works on the run, as a purge does for a moment: that is no reason to stop watching."""
+    from fer_batch.object_lease import lease_of
+    from fer_batch.object_path import as_path
+
+    holder = lease_of(as_path(settings.out) / "work" / "lease.json").holder()
+    if holder is not None:
+        console.print(f"{holder} works on {settings.out}; looking again later", markup=False, highlight=False)
+    return holder is None
 
 
 def _is_anything_new(settings: Settings, settle_s: float) -> bool:

@@ -178,6 +178,19 @@ def test_what_a_folder_says_is_obeyed_in_that_folder_only(
     assert (tmp_path / "mine").is_dir()
 
 
+def test_watching_goes_on_while_a_run_is_purged(
+    folder: Path, tiny: ModelBundle, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    def stop_waiting(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("jobs.watch.time.sleep", stop_waiting)
+    command = run_command(folder, tiny)
+    with without_ray(tiny) as patch, Lease(folder / "out" / "work" / "lease.json"):
+        assert fer_batch(patch, "watch", command[1], "--out", command[3], "--", *command[4:]) == 130
+    assert "looking again later" in capsys.readouterr().err
+
+
 class killed_at:  # noqa: N801 - used as a function
     """Inside, the process dies before or after its nth rename or removal; tells whether it did."""
 
