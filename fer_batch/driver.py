@@ -188,6 +188,9 @@ class Driver:
             if unit is not None:
                 workers.start(unit)
                 continue
+            if (video := self.schedule.next_complete()) is not None:  # cutting found that all of it was done before
+                workers.start(Join(video))
+                continue
             chunk = () if self._all_found else tuple(islice(self._files, PROBE_CHUNK))
             if not chunk:
                 if self._all_found:
