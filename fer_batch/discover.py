@@ -135,7 +135,12 @@ class Discovery:
     def _objects(self, folder: ObjectPath, root: ObjectPath) -> Iterator[ObjectPath]:
         if folder == self.leave_out:
             return
-        for path, is_folder in folder.entries():
+        try:
+            entries = folder.entries()
+        except OSError:
+            yield folder  # probing it says in the ledger what is wrong, and the rest goes on
+            return
+        for path, is_folder in entries:
             if path.name.startswith("."):
                 self.passed_over += 1
             elif is_folder:
@@ -166,8 +171,6 @@ def _matches(path: ObjectPath) -> Iterator[ObjectPath]:
             while glob.has_magic(root.url):
                 root = root.parent
             yield from root.glob(os.fspath(path.relative_to(root)))
-    except PermissionError as error:
-        raise RefusedError(f"{path}: {error.strerror}") from error
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

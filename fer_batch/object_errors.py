@@ -51,7 +51,7 @@ def explained(path: object) -> Iterator[None]:
     try:
         yield
     except (OSError, *_foreign()) as error:
-        is_signed = "?..." in str(path)  # what a library says may hold the whole address
+        is_signed = getattr(path, "is_signed", False)  # then what the library says may hold the whole address
         raise _explain(error, str(path)) from (None if is_signed else error)
 
 
@@ -67,9 +67,11 @@ def redacted(text: str) -> str:
 
 @contextmanager
 def at_once() -> Iterator[None]:
-    """Inside, nothing was begun yet: what would stop a run is refused."""
+    """Inside, nothing was begun yet: what would stop a run is refused, and so is what may not be touched."""
     try:
         yield
+    except PermissionError as error:
+        raise RefusedError(f"{error.filename}: {error.strerror}") from error
     except StoppedError as error:
         raise RefusedError(str(error).removesuffix(f", {AGAIN}").removesuffix(f"; {AGAIN}")) from error
 

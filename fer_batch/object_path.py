@@ -100,6 +100,11 @@ class ObjectPath:
 
     __repr__ = __str__
 
+    @property
+    def is_signed(self) -> bool:
+        """Whether the address lets in whoever has it."""
+        return str(self) != self.url
+
     def __truediv__(self, name: str | os.PathLike[str]) -> ObjectPath:
         return ObjectPath(f"{self.url}/{os.fspath(name)}")
 

@@ -56,7 +56,7 @@ class _Copies:
         self.held: OrderedDict[str, _Held] = OrderedDict()
 
     def used(self) -> int:
-        return sum(held.status.st_size for held in self.held.values() if held.copy is not None)
+        return sum(held.status.st_size for held in list(self.held.values()) if held.copy is not None)
 
 
 def share_of_disk(asked: int | None, workers: int) -> int:
@@ -136,7 +136,7 @@ def _copied(path: ObjectPath, size: int) -> IO[bytes] | None:
         allow_copies(None, 1)
     if size > _copies.budget:
         return None
-    for held in _copies.held.values():
+    for held in list(_copies.held.values()):
         if _copies.used() + size <= _copies.budget:
             break
         held.copy = None  # what reads it still has it; then it is gone

@@ -81,6 +81,9 @@ PARQUET: Final[dict[str, Any]] = {"compression": "zstd", "write_page_checksum": 
 WHOLE_BYTES: Final = 32 << 20
 """Tables on a store up to this size are fetched by one request."""
 
+BLOCK_BYTES: Final = 4 << 20
+"""What one request fetches of a larger one."""
+
 FOOTER_BYTES: Final = 64 << 10
 """How much of a table on a store is fetched to learn what it says of itself."""
 
@@ -120,7 +123,7 @@ def parquet_footer(path: AnyPath) -> pq.FileMetaData:
 def _content(path: ObjectPath) -> Any:
     """Tables are small: one request fetches one. A large one is read as it is asked for."""
     is_small = (path.listed or path.stat()).st_size <= WHOLE_BYTES
-    return pa.BufferReader(path.read_bytes()) if is_small else path.open(block_bytes=WHOLE_BYTES)
+    return pa.BufferReader(path.read_bytes()) if is_small else path.open(block_bytes=BLOCK_BYTES)
 
 
 @contextmanager

@@ -121,7 +121,7 @@ def _check_purpose(file: Path | None) -> None:
 def _check_elsewhere(what: str, paths: Sequence[str]) -> None:
     """Videos and results lie where every node sees them."""
     for path in paths:
-        if "?..." in str(shown := as_path(path)):
+        if getattr(shown := as_path(path), "is_signed", False):
             raise RefusedError(f"{what} is {shown}: its signature would stand in the cluster's list of jobs; give the "
                                "address alone, and let the nodes have credentials (docs/storage.md)")  # fmt: skip
         if not os.path.isabs(path) and "://" not in path:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import random
 from pathlib import Path
 
@@ -34,6 +35,7 @@ def test_an_object_with_an_odd_name_is_what_pathlib_would_call_it(store: Store) 
     assert path.read_range(3, 7) == b"3456"
     assert list(at("odd").glob("**/*.mp4")) == list(at("odd").glob("a*/*")) == [path]
     assert [str(found) for found in Discovery(["s3://bucket/odd"])] == [f"s3://bucket/odd/{ODD}"]
+    assert pickle.loads(pickle.dumps(path)) == path  # noqa: S301 - as Ray sends it to workers
     other = at("odd/other")
     path.replace(other)
     assert other.read_bytes() == b"0123456789"
@@ -59,6 +61,10 @@ def test_discovery_searches_folders_patterns_and_takes_what_is_named(store: Stor
     for missing in ("videos/none", "videos/*.avi"):
         with pytest.raises(RefusedError, match="there is no such object"):
             found(missing)
+    store.fail = lambda method, path: 403 if method == "GET" and path.endswith("bucket") else None
+    with pytest.raises(RefusedError, match="denies access"):
+        found("videos")
+    store.reset()
     assert all(path.listed.st_size == 1 for path in Discovery(["s3://bucket/videos"]))  # type: ignore[union-attr]
 
 

@@ -44,13 +44,12 @@ def samples(video: VideoInfo) -> list[tuple[int, int, bytes]]:
 
 @pytest.mark.parametrize("budget", [10**9, 0], ids=["copied", "part by part"])
 def test_a_video_is_the_same_as_on_a_disk(store: Store, clips: Clips, budget: int) -> None:
-    for clip in (clips.ntsc, clips.one_face):
-        here, there = clip.path, put(clip.path)
-        staging.allow_copies(budget, 1)
-        expected, found = probe(here), probe(there)
-        assert found.path == there
-        assert replace(found, path=here, mtime_ns=expected.mtime_ns) == expected
-        assert samples(found) == samples(expected)
+    here, there = clips.ntsc.path, put(clips.ntsc.path)
+    staging.allow_copies(budget, 1)
+    expected, found = probe(here), probe(there)
+    assert found.path == there
+    assert replace(found, path=here, mtime_ns=expected.mtime_ns) == expected
+    assert samples(found) == samples(expected)
 
 
 def test_a_copy_is_fetched_once_and_has_no_name(

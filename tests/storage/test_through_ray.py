@@ -22,7 +22,7 @@ from tests.object_store import CREDENTIALS, Store
 from tests.same import assert_same_tables
 from tests.storage.test_object_path import at
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.long]
 
 PATIENCE_S = 200
 
