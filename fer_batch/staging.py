@@ -92,6 +92,12 @@ def object_status(path: ObjectPath) -> ObjectStatus:
     return status
 
 
+def forget_copy(path: AnyPath) -> None:
+    """Drop the copy of a video that is done with, if there is one."""
+    if isinstance(path, ObjectPath):
+        _copies.held.pop(path.url, None)
+
+
 @contextmanager
 def reading(path: AnyPath) -> Iterator[BinaryIO]:
     """Open a video's file for reading; each opening has its own position."""

@@ -27,7 +27,7 @@ from fer_batch.object_path import AnyPath, as_path
 from fer_batch.plan import Segment, Unit
 from fer_batch.probe import VideoInfo, probe
 from fer_batch.process import RunContext, Scores, Seconds, SegmentResult, process_segments
-from fer_batch.staging import allow_copies
+from fer_batch.staging import allow_copies, forget_copy
 from fer_batch.tables import FinalVideo, SegmentTables, detections, failed_row, final_video
 from fer_batch.track_tables import without_faces
 from fer_batch.watchdog import beat, watched
@@ -104,6 +104,9 @@ def do_unit(unit: Unit, context: RunContext, scores: Scores) -> UnitDone:
             else:
                 commit_segment(context, segment, _kept(result, context.config))
         counts = commit_videos(context, unit.unit_id, finals, failed) if finals or failed else Counts()
+    for segment in unit.segments:
+        if segment.is_whole:
+            forget_copy(segment.video.path)
     return UnitDone(
         counts,
         seconds,
