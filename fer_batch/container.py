@@ -18,7 +18,8 @@ from av.error import FFmpegError
 
 from fer_batch.errors import VideoError
 from fer_batch.mp4 import begins_as_mp4, has_external_media
-from fer_batch.object_path import AnyPath, ObjectPath, ObjectStatus
+from fer_batch.object_path import AnyPath, ObjectPath
+from fer_batch.object_system import ObjectStatus
 from fer_batch.staging import object_status, open_object
 from fer_batch.truncation import is_cut_short
 from fer_batch.watchdog import beat

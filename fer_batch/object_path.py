@@ -8,7 +8,6 @@ lease is held (:mod:`fer_batch.object_lease`).
 from __future__ import annotations
 
 import errno
-import io
 import logging
 import os
 import re
@@ -17,15 +16,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from fnmatch import fnmatchcase
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias, TypeVar, cast
-from urllib.parse import quote
+from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias, TypeVar, cast
 
 from fer_batch.errors import RefusedError
 from fer_batch.object_errors import at_once, explained, redacted
+from fer_batch.object_reader import ObjectReader
+from fer_batch.object_system import EXTRAS, ObjectStatus, content_type_option, put_if, status_of, system_at
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -33,23 +31,11 @@ if TYPE_CHECKING:
 BLOCK_BYTES: Final = 1 << 20
 """What is read at once of an object that is opened, at least."""
 
-BLOCKS_KEPT: Final = 16
-"""Blocks that are kept of an object that is open: an index at its end, and the places that streams are read from."""
-
 FETCH_BYTES: Final = 32 << 20
 """What is read at once of an object that is copied to a file."""
 
 AT_ONCE: Final = 16
 """Requests that are on their way at a time, where there are many small ones."""
-
-EXTRAS: Final = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
-"""The extra of this package that brings what a kind of address needs."""
-
-_RETRIES: Final = {"config_kwargs": {"retries": {"mode": "standard", "max_attempts": 5}}}
-"""For S3: busy servers are asked again for about a minute in all, each time after a longer wait."""
-
-_CONTENT_TYPE: Final = {"s3": "ContentType", "gs": "content_type", "gcs": "content_type"}
-"""What the libraries call it."""
 
 UNSAFE: Final = (
     "%s: this store does not refuse to replace an object that is there, so two commands that start at the same moment "
@@ -59,21 +45,6 @@ UNSAFE: Final = (
 log = logging.getLogger("fer_batch")
 
 _LOCAL: Final = ("file", "local")
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectStatus:
-    """What a store tells of an object; the first two are named as in :class:`os.stat_result`.
-
-    Attributes:
-        st_size: in bytes.
-        st_mtime_ns: when it was written, in ns since 1970; stores tell it to the second, some not at all (0).
-        tag: changes with the content: an S3 ETag, a generation of Google's; empty where the store has none.
-    """
-
-    st_size: int
-    st_mtime_ns: int
-    tag: str
 
 
 @dataclass(frozen=True, order=True, slots=True, repr=False)
@@ -144,7 +115,7 @@ class ObjectPath:
             info = self.system().info(self.key())
         if info["type"] == "directory":
             raise FileNotFoundError(2, "there is no such object", str(self))
-        return _status(info)
+        return status_of(info)
 
     def exists(self) -> bool:
         """Whether there is such an object, or any below."""
@@ -176,7 +147,7 @@ class ObjectPath:
             return [
                 (self / name.rpartition("/")[2], True)
                 if info["type"] == "directory"
-                else (ObjectPath(f"{self.url}/{name.rpartition('/')[2]}", _status(info)), False)
+                else (ObjectPath(f"{self.url}/{name.rpartition('/')[2]}", status_of(info)), False)
                 for name, info in sorted(named.items())
             ]
         return []
@@ -206,7 +177,8 @@ class ObjectPath:
         """
         if mode != "rb":
             raise ValueError(f"mode is {mode!r}; allowed is rb")
-        return cast(BinaryIO, ObjectReader(self, self.stat().st_size if size is None else size, block_bytes))
+        size = self.stat().st_size if size is None else size
+        return cast(BinaryIO, ObjectReader(self.name, size, block_bytes, self.read_range))
 
     def read_range(self, start: int, end: int) -> bytes:
         """Its bytes from `start` up to `end`.
@@ -243,10 +215,8 @@ class ObjectPath:
             data: its content; a hundred megabytes and more go up in parts, and appear with the last of them.
             content_type: as what a browser takes it, where the store keeps that.
         """
-        name = next((name for kind, name in _CONTENT_TYPE.items() if self.url.startswith(kind)), None)
-        named = {name: content_type} if name and content_type else {}
         with explained(self):
-            self.system().pipe_file(self.key(), data, **named)
+            self.system().pipe_file(self.key(), data, **content_type_option(self.url, content_type))
 
     def put_if(self, data: bytes, tag: str | None) -> None:
         """Write it by a single put if it is as it is thought to be, where the store can tell; else in any case.
@@ -258,19 +228,9 @@ class ObjectPath:
         Raises:
             FileExistsError: it is otherwise.
         """
-        system, key = self.system(), self.key()
         try:
             with explained(self):
-                if self.url.startswith("s3"):
-                    system.pipe_file(key, data, **({"mode": "create"} if tag is None else {"IfMatch": tag}))
-                elif self.url.startswith("gs") and tag is not None:
-                    _put_generation(system, key, data, tag)
-                elif tag is None:
-                    system.pipe_file(key, data, mode="create")
-                elif self.stat().tag == tag:
-                    system.pipe_file(key, data)
-                else:
-                    raise FileExistsError
+                put_if(self.system(), self.url, self.key(), data, tag)
         except OSError as error:
             if error.errno != errno.ENOSYS:
                 raise
@@ -305,62 +265,18 @@ class ObjectPath:
         with suppress(FileNotFoundError), explained(self):
             key = self.key().rstrip("/")
             found = self.system().find(key, detail=True)
-            return [ObjectPath(self.url + name[len(key) :], _status(info)) for name, info in sorted(found.items())
+            return [ObjectPath(self.url + name[len(key) :], status_of(info)) for name, info in sorted(found.items())
                     if name != key]  # fmt: skip
         return []
 
     def system(self) -> AbstractFileSystem:
         """What speaks with its store."""
         protocol, _, rest = self.url.partition("://")
-        return _system(f"{protocol}://{rest.partition('/')[0]}")
+        return system_at(f"{protocol}://{rest.partition('/')[0]}")
 
     def key(self) -> str:
         """Its name for :meth:`system`."""
         return str(self.system()._strip_protocol(self.url))
-
-
-class ObjectReader(io.RawIOBase):
-    """An object as a file to read and seek in.
-
-    Args:
-        path: where it is.
-        size: of the object.
-        block_bytes: what one request fetches.
-    """
-
-    def __init__(self, path: ObjectPath, size: int, block_bytes: int) -> None:
-        self.name = path.name
-        self._position, self._size, self._block_bytes = 0, size, block_bytes
-        self._block = lru_cache(BLOCKS_KEPT)(
-            lambda number: path.read_range(number * block_bytes, min(size, (number + 1) * block_bytes))
-        )
-
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def seekable(self) -> bool:
-        """It is."""
-        return True
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Go to a place."""
-        self._position = max(0, offset + (0, self._position, self._size)[whence])
-        return self._position
-
-    def tell(self) -> int:
-        """The place."""
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        """Read what one block holds of what is asked for, at most."""
-        if self._position >= self._size:
-            return 0
-        number, offset = divmod(self._position, self._block_bytes)
-        found = self._block(number)[offset : offset + len(buffer)]
-        buffer[: len(found)] = found
-        self._position += len(found)
-        return len(found)
 
 
 Result = TypeVar("Result")
@@ -407,48 +323,6 @@ def _check(protocol: str, rest: str) -> None:
         raise RefusedError(f"{protocol}://...: addresses within addresses are not read; give that of a folder or file")
     if not host:
         raise RefusedError(f"{protocol}://{rest}: names no bucket")
-
-
-@lru_cache(maxsize=64)
-def _system(base: str) -> AbstractFileSystem:
-    import fsspec
-
-    protocol = base.partition("://")[0]
-    options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}  # others write there too
-    if protocol in ("s3", "s3a"):
-        options["max_concurrency"] = 1  # else it asks for the size of whatever is read; what is large is read in parts
-    if protocol in ("s3", "s3a") and not {"AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE"} & os.environ.keys():
-        options |= _RETRIES
-    try:
-        return fsspec.core.url_to_fs(base, **options)[0]
-    except ImportError as error:
-        extra = EXTRAS.get(protocol)
-        cure = f"pip install 'fer-batch[{extra}]'" if extra else f"install what fsspec asks for: {error}"
-        raise RefusedError(f"{protocol}:// needs a package that is not installed: {cure}") from error
-    except ValueError as error:
-        raise RefusedError(f"{base}: {protocol}:// is no kind of address that fsspec knows ({error})") from error
-
-
-def _put_generation(system: AbstractFileSystem, key: str, data: bytes, generation: str) -> None:
-    """Google's put on a condition, which gcsfs has for new objects only (JSON API, objects.insert)."""
-    bucket, _, name = key.partition("/")
-    where = f"{system._location}/upload/storage/v1/b/{quote(bucket)}/o"
-    system.call("POST", where, uploadType="media", name=name, ifGenerationMatch=generation, data=data)
-
-
-def _status(info: dict[str, Any]) -> ObjectStatus:
-    tag = info.get("ETag") or info.get("generation") or info.get("etag") or info.get("md5Hash") or ""
-    return ObjectStatus(int(info["size"] or 0), _written_ns(info), str(tag))
-
-
-def _written_ns(info: dict[str, Any]) -> int:
-    for name in ("LastModified", "mtime", "updated", "last_modified", "modified", "created"):
-        value = info.get(name)
-        if isinstance(value, str):
-            value = datetime.fromisoformat(value)
-        if isinstance(value, datetime):
-            return int(value.timestamp()) * 10**9 + value.microsecond * 1000
-    return 0
 
 
 def is_there(path: AnyPath) -> bool:

@@ -20,7 +20,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, BinaryIO, Final, cast
 
-from fer_batch.object_path import AT_ONCE, AnyPath, ObjectPath, ObjectReader, ObjectStatus
+from fer_batch.object_path import AT_ONCE, AnyPath, ObjectPath
+from fer_batch.object_reader import ObjectReader
+from fer_batch.object_system import ObjectStatus
 from fer_batch.watchdog import beat
 
 log = logging.getLogger("fer_batch")
@@ -174,7 +176,7 @@ class _View(ObjectReader):
     """A copy as a file with a position of its own."""
 
     def __init__(self, path: ObjectPath, size: int, copy: IO[bytes]) -> None:
-        super().__init__(path, size, PIECE_BYTES)
+        super().__init__(path.name, size, PIECE_BYTES, path.read_range)
         self._copy = copy
 
     def readinto(self, buffer: Any) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from fer_batch import object_path, staging
+from fer_batch import object_system, staging
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "testing",
@@ -99,7 +99,7 @@ def serving() -> Iterator[Store]:
                 patch.delenv(name)
         for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": store.url}.items():
             patch.setenv(name, value)
-        object_path._system.cache_clear()
+        object_system.system_at.cache_clear()
         import fsspec
 
         s3 = fsspec.filesystem("s3", skip_instance_cache=True)
@@ -108,5 +108,5 @@ def serving() -> Iterator[Store]:
             yield store
         finally:
             server.shutdown()
-            object_path._system.cache_clear()
+            object_system.system_at.cache_clear()
             staging._copies.held.clear()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fer_batch import object_path
+from fer_batch import object_system
 from fer_batch.discover import Discovery
 from fer_batch.errors import RefusedError, StoppedError
 from fer_batch.object_path import ObjectPath, as_path, each, is_there, remove_all
@@ -121,15 +121,15 @@ def test_a_busy_store_is_asked_again_and_one_that_stays_busy_stops_the_run(
     assert not left
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     monkeypatch.setattr("s3fs.S3FileSystem.retries", 1)
-    object_path._system.cache_clear()
+    object_system.system_at.cache_clear()
     store.fail = lambda _method, _path: 503
     with pytest.raises(StoppedError, match=r"s3://bucket/busy: http://127.*is too busy.*run the same command again"):
         path.read_bytes()
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    object_path._system.cache_clear()
+    object_system.system_at.cache_clear()
     with pytest.raises(StoppedError, match="cannot be reached"):
         path.read_bytes()
-    object_path._system.cache_clear()
+    object_system.system_at.cache_clear()
 
 
 def test_what_a_store_refuses_is_told_as_a_disk_would(store: Store) -> None:
@@ -149,10 +149,10 @@ def test_missing_credentials_are_told_before_any_work(store: Store, monkeypatch:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", "/nonexistent")
-    object_path._system.cache_clear()
+    object_system.system_at.cache_clear()
     with pytest.raises(RefusedError, match=r"does not take the credentials.*docs/storage.md\)$"):
         is_there(at("x"))
-    object_path._system.cache_clear()
+    object_system.system_at.cache_clear()
 
 
 def test_a_missing_package_is_told_with_the_command_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
