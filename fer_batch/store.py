@@ -16,7 +16,6 @@ from typing import IO, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from fer_batch.config import PrivacyLevel
@@ -264,6 +263,8 @@ class Run:
         parts = sorted(set(ledger["part"].drop_null().to_pylist()))
         if not parts:
             return schema.empty_table()
+        import pyarrow.dataset as ds  # imports pandas, for which workers need not wait
+
         checked = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
         parquet = ds.ParquetFileFormat(default_fragment_scan_options=checked)
         wanted = pc.field("video_id").isin(ledger["video_id"].drop_null().unique())
