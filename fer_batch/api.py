@@ -6,6 +6,7 @@ import dataclasses
 import json
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -107,6 +108,7 @@ def run(
     check_stays_in_memory(base, asked)
     if base.precision == "int8" and asked.gpus is None:
         asked = replace(asked, gpus=0)  # it is for CPUs
+    ray_goes_on = _has_ray()
     with ExitStack() as stack:
         if asked.address is None:
             fleet = Fleet.here(place(asked, usable_cpus(), local_gpus()))
@@ -155,7 +157,9 @@ def run(
         try:
             was_joined = state.info["completed"] is not None
             state.info["mended"] = mend(Run(path), metadata, was_joined, read_all=verify)
-            _carry_out(context, bundle, fleet, asked.wait_s, discovery, retry_failed, is_ready, state, tell)
+            _carry_out(
+                context, bundle, fleet, asked.wait_s, discovery, retry_failed, is_ready, state, tell, ray_goes_on
+            )
             lease.check()
             _complete(Run(path), state)
         except KeyboardInterrupt:
@@ -196,6 +200,14 @@ def _joined(address: str, asked: Resources, *, memory_only: bool = False) -> Ite
         yield engine.joined(asked, memory_only=memory_only)
 
 
+def _has_ray() -> bool:
+    if "ray" not in sys.modules:
+        return False  # and not imported just to ask
+    from fer_batch import engine
+
+    return engine.is_up()
+
+
 def _carry_out(
     context: RunContext,
     bundle: ModelBundle,
@@ -206,6 +218,7 @@ def _carry_out(
     is_ready: Callable[[Any], bool] | None,
     state: RunState,
     tell: Callable[[Progress], None],
+    ray_goes_on: bool,
 ) -> None:
     from fer_batch import engine  # Ray's import takes a second: not for those who only read tables
     from fer_batch.driver import Driver
@@ -224,7 +237,7 @@ def _carry_out(
             lambda video_id: committed_segments(context.path, video_id),
             known_ids=todo.done_ids,
         )
-        with engine.RayWorkers(context, bundle.path, fleet, wait_s) as workers:
+        with engine.RayWorkers(context, bundle.path, fleet, wait_s, ray_goes_on) as workers:
             driver = Driver(
                 context, workers, schedule, filter(is_ready or _always, todo), todo.counts, tell, todo.snapshot
             )

@@ -15,7 +15,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from fer_batch.engine.cluster import joined
-from fer_batch.engine.start import ray_for
+from fer_batch.engine.start import is_up, ray_for
 from fer_batch.engine.workers import RayWorkers
 
-__all__ = ["RayWorkers", "joined", "ray_for"]
+__all__ = ["RayWorkers", "is_up", "joined", "ray_for"]

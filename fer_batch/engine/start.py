@@ -28,6 +28,11 @@ START_TRIES = 3
 """How often an embedded Ray is started before the run stops."""
 
 
+def is_up() -> bool:
+    """Whether this process has a Ray already, which then stays when a run ends."""
+    return bool(ray.is_initialized())
+
+
 @contextmanager
 def ray_for(address: str | None, placement: Placement | None) -> Iterator[None]:
     """Ray for the time of the `with` block: the one that runs already, that at `address`, or an embedded one.

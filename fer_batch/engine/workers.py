@@ -83,16 +83,17 @@ class RayWorkers:
         bundle: the ModelBundle's folder.
         fleet: the nodes, and what each holds of workers and actors.
         wait_s: how long to wait for nodes when all are lost.
+        ray_goes_on: Ray stays when the run ends, so that its workers must be ended.
 
     Attributes:
         model_ready_s: how long after the start the first actor had its model; None before.
     """
 
-    def __init__(self, context: RunContext, bundle: Path, fleet: Fleet, wait_s: float) -> None:
+    def __init__(self, context: RunContext, bundle: Path, fleet: Fleet, wait_s: float, ray_goes_on: bool) -> None:
         self.model_ready_s: float | None = None
         self._start = time.monotonic()
         self._bundle, self._precision = bundle, context.config.precision
-        self._fleet, self._wait_s = fleet, wait_s
+        self._fleet, self._wait_s, self._ray_goes_on = fleet, wait_s, ray_goes_on
         self._context = ray.put(context)
         self._running: dict[Any, tuple[Task, str]] = {}
         self._actors: dict[str, list[Any]] = {}
@@ -168,9 +169,13 @@ class RayWorkers:
         return found
 
     def cancel(self) -> None:
-        """End the workers that are at work."""
-        for reference in self._running:
-            ray.cancel(reference, force=True)
+        """End the workers that are at work, if Ray itself does not end with the run.
+
+        Ray 2.60 aborts this process (exit code 1) where a task completes just as it is cancelled.
+        """
+        if self._ray_goes_on:
+            for reference in self._running:
+                ray.cancel(reference, force=True)
 
     def scoring_s(self) -> float:
         """Time that the actors spent scoring, summed; what an actor that no longer answers spent is not known."""
