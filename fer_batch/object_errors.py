@@ -37,6 +37,9 @@ _FOREIGN: Final = (
 )
 """Errors that are no OSError, of libraries that may not be installed."""
 
+_UNREACHABLE: Final = {"ClientConnectionError", "ConnectionError", "TimeoutError", "Timeout", "gaierror"}
+"""Errors of connections, with what is derived from them: of aiohttp, requests and Python; nearly all are OSErrors."""
+
 _SIGNATURE = re.compile(r"[?&](?:[^=&#]*(?:sig|token|credential|key|secret|policy)[^=&#]*)=", re.IGNORECASE)
 """A query that lets whoever has it in: of AWS, Google and Azure."""
 
@@ -87,6 +90,8 @@ def _explain(error: Exception, path: str) -> Exception:
             f"{path}: the store does not take the credentials ({said}). Put them where the store's own tools look for "
             f"them (docs/storage.md), {AGAIN}"
         )
+    if (broken := _unreachable(error)) is not None:
+        return _stopped(path, "cannot be reached", _code(broken)[1])
     if isinstance(error, PermissionError) or code in {"AccessDenied", "403"} or "Forbidden" in said:
         return PermissionError(errno.EACCES, "the store denies access with these credentials", path)
     if isinstance(error, FileNotFoundError) or code in {"NoSuchKey", "404"}:
@@ -97,10 +102,22 @@ def _explain(error: Exception, path: str) -> Exception:
         return OSError(errno.ENOSYS, "the store does not know how", path)
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EMFILE}:
         return error  # of this machine
-    if code in _BUSY or isinstance(error, TimeoutError | ConnectionError) or not isinstance(error, OSError):
-        why = "is too busy" if code in _BUSY else "cannot be reached"
-        return StoppedError(f"{path}: {_server(path)} {why}, tried several times ({said}); wait or mend that, {AGAIN}")
+    if code in _BUSY or not isinstance(error, OSError):
+        return _stopped(path, "is too busy" if code in _BUSY else "cannot be reached", said)
     return OSError(error.errno or errno.EIO, said, path)
+
+
+def _stopped(path: str, why: str, said: str) -> StoppedError:
+    times = "" if path.startswith("http") else ", tried several times"  # those are asked once
+    return StoppedError(f"{path}: {_server(path)} {why}{times} ({said}); wait or mend that, {AGAIN}")
+
+
+def _unreachable(error: BaseException) -> BaseException | None:
+    """The error of a connection that is behind `error`: fsspec calls it a file that is not there for ``https://``."""
+    link: BaseException | None = error
+    while link is not None and not _UNREACHABLE & {kind.__name__ for kind in type(link).__mro__}:
+        link = link.__cause__
+    return link
 
 
 def _code(error: BaseException) -> tuple[str, str]:
@@ -131,4 +148,7 @@ def _server(path: str) -> str:
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if path.startswith("s3") and endpoint:
         return endpoint.rpartition("@")[2]
-    return {"s3": "S3", "gs": "Google Cloud Storage"}.get(path.partition("://")[0], "the store")
+    protocol, _, rest = path.partition("://")
+    if protocol in {"http", "https"}:
+        return rest.partition("/")[0]
+    return {"s3": "S3", "gs": "Google Cloud Storage"}.get(protocol, "the store")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from datetime import datetime
@@ -57,6 +58,9 @@ def system_at(base: str) -> AbstractFileSystem:
         options["max_concurrency"] = 1  # else it asks for the size of whatever is read; what is large is read in parts
     if protocol in ("s3", "s3a") and not {"AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE"} & os.environ.keys():
         options |= _RETRIES
+    if protocol in ("gs", "gcs"):
+        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # else it asks by gRPC of what kind each is
+        logging.getLogger("gcsfs").addHandler(logging.NullHandler())  # it raises what it would print a page about
     try:
         return fsspec.core.url_to_fs(base, **options)[0]
     except ImportError as error:

@@ -3,14 +3,17 @@ from __future__ import annotations
 import io
 import pickle
 import random
+import socket
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from fer_batch import object_system
 from fer_batch.discover import Discovery
 from fer_batch.errors import RefusedError, StoppedError
 from fer_batch.object_path import ObjectPath, as_path, each, is_there, remove_all
+from tests.jobs.command import fer_batch
 from tests.object_store import Store
 
 ODD = "a b/[1]?#%20é'.mp4"
@@ -152,6 +155,34 @@ def test_missing_credentials_are_told_before_any_work(store: Store, monkeypatch:
     object_system.system_at.cache_clear()
     with pytest.raises(RefusedError, match=r"does not take the credentials.*docs/storage.md\)$"):
         is_there(at("x"))
+    object_system.system_at.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("https://host.invalid/a.mp4", "host.invalid cannot be reached (Name"),
+        ("gs://bucket/a", "Google Cloud Storage cannot be reached, tried several times (Name"),
+    ],
+)
+def test_a_name_that_no_resolver_knows_is_refused_before_any_work(
+    address: str, message: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    pytest.importorskip("gcsfs")
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    monkeypatch.setattr("gcsfs.retry.is_retriable", lambda _error: False)  # it would ask for half a minute
+    monkeypatch.setitem(fsspec.config.conf, "gs", {"token": "anon"})
+    object_system.system_at.cache_clear()
+    assert fer_batch(monkeypatch, "run", address, "--out", tmp_path / "out") == 2
+    told = " ".join(capfd.readouterr().err.split())
+    assert f"{address}: {message} or service not known)" in told
+    assert "Traceback" not in told
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(StoppedError, match="run the same command again"):
+        ObjectPath(address).stat()
     object_system.system_at.cache_clear()
 
 
