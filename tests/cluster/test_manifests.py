@@ -65,6 +65,7 @@ SECURITY = strict(
     allowPrivilegeEscalation={"const": False},
     capabilities=strict((), drop={"const": ["ALL"]}),
 )
+POD_SECURITY = strict(("fsGroup",), fsGroup=COUNT, fsGroupChangePolicy={"enum": ["OnRootMismatch", "Always"]})
 CONTAINER = strict(
     ("name", "image", "env"),
     name={"type": "string"},
@@ -90,6 +91,7 @@ POD = strict(
         volumes=listed(VOLUME),
         restartPolicy={"const": "Never"},  # what Ray's second autoscaler wants: a node that died is another node
         tolerations=listed(TOLERATION),
+        securityContext=POD_SECURITY,
     ),
 )
 HEAD = strict(
@@ -205,6 +207,12 @@ def test_crops_stay_in_memory_and_nobody_enters_without_the_token(job: dict[str,
             assert environment["RAY_automatic_object_spilling_enabled"] == "0"
             assert environment["RAY_USAGE_STATS_ENABLED"] == "0"
             assert (environment["RAY_AUTH_MODE"], environment["RAY_AUTH_TOKEN"]) == ("token", "secret")
+
+
+def test_who_runs_may_write_to_a_fresh_volume(job: dict[str, Any]) -> None:
+    for name, pod in pods(job).items():
+        users = {container["securityContext"]["runAsUser"] for container in pod["containers"]}
+        assert users == {pod["securityContext"]["fsGroup"]}, name
 
 
 def test_a_full_object_store_goes_on_in_memory(job: dict[str, Any]) -> None:
