@@ -80,7 +80,8 @@ def run(
         verify: read all tables that are there through, and do again what is damaged in them; without being asked this
             is done where it takes a second or two (:data:`fer_batch.mend.READ_BYTES`).
         purpose: what the run is for, for ``run.json`` and every page; None keeps what was declared before. It passes
-            :mod:`fer_batch.gate`, or nothing is started; ``jobs.purpose.read_purpose(FILE).record()`` makes one.
+            :mod:`fer_batch.gate`, or nothing is started; ``jobs.purpose.read_purpose("purpose.toml").record()`` makes
+            one of a TOML file's table ``[purpose]``.
         job: what else of its job file should stand in ``run.json``: kind and retention.
         is_ready: a file that is new and not ready is left for a later call.
         on_progress: called about twice a second.

@@ -120,7 +120,7 @@ def _check_complete(declared: object) -> None:
             raise RefusedError(
                 f"the declared purpose cannot be judged: its {name} is {record.get(name)!r}; allowed is {allowed}. "
                 "fer-batch init writes a [purpose] to fill in; declare it with --purpose FILE or in a job file, in "
-                "Python with jobs.purpose.read_purpose(FILE).record()"
+                'Python with jobs.purpose.read_purpose("purpose.toml").record()'
             )
 
 

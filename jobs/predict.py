@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from fer_batch.config import Detection
+from fer_batch.errors import RefusedError
 from fer_batch.object_path import as_path
 from jobs.settings import Precision
 
@@ -82,11 +83,15 @@ def _check_purpose(file: Path) -> None:
         RefusedError: the declared purpose is prohibited, or is about people at work or in education.
     """
     from jobs.purpose import read_purpose
-    from jobs.shown import refuse_single_people
 
     declared = read_purpose(file)
     declared.check()
-    refuse_single_people({"purpose": declared.record()}, "predict")
+    if declared.is_groups_only:
+        raise RefusedError(
+            f"predict looks at single pictures of single people, and the purpose declared in {file} is about people at "
+            f"work or in education (observed {declared.observed}, setting {declared.setting}): for such a purpose it "
+            "is refused. Of recordings, fer-batch run makes reports on groups"
+        )
 
 
 def _plain(face: PictureFace) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -130,17 +131,18 @@ class Purpose(Table):
                                "FILE") from error  # fmt: skip
 
 
-def read_purpose(file: Path) -> Purpose:
+def read_purpose(file: str | os.PathLike[str]) -> Purpose:
     """The table ``[purpose]`` of a TOML file; other tables are not looked at, so a job file will do.
 
     Raises:
         RefusedError: the file cannot be read or the table is wrong.
     """
-    text, content = read_toml(file)
+    path = Path(file)
+    text, content = read_toml(path)
     declared = content.get("purpose")
     if not isinstance(declared, dict):
-        raise RefusedError(f"{file}: has no table [purpose]; fer-batch init writes one to fill in")
-    return checked(Purpose, declared, file, text, ("purpose",))
+        raise RefusedError(f"{path}: has no table [purpose]; fer-batch init writes one to fill in")
+    return checked(Purpose, declared, path, text, ("purpose",))
 
 
 def settle(out: AnyPath, declared: Purpose | None, today: date | None = None) -> Purpose | None:

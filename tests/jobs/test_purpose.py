@@ -104,6 +104,8 @@ def test_what_is_wrong_in_a_declaration_is_named(text: str, message: str, tmp_pa
     (tmp_path / "p.toml").write_text(text)
     with pytest.raises(RefusedError, match=message):
         read_purpose(tmp_path / "p.toml")
+    with pytest.raises(RefusedError, match=message):
+        read_purpose(str(tmp_path / "p.toml"))
 
 
 def test_a_declaration_stays_with_its_run(tmp_path: Path) -> None:
@@ -194,7 +196,10 @@ def test_predict_shows_nobody_at_work_and_says_when_nothing_is_declared(
 ) -> None:
     (tmp_path / "p.toml").write_text(purpose_toml(True, setting="workplace"))
     assert fer_batch(monkeypatch, "predict", tmp_path / "a.jpg", "--purpose", tmp_path / "p.toml") == 2
-    assert "predict shows single people, and the declared purpose is about people at work" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "predict looks at single pictures of single people" in told
+    assert "for such a purpose it is refused" in told
+    assert "--groups" not in told
     assert fer_batch(monkeypatch, "predict", tmp_path / "a.jpg") == 3
     assert wording.NOT_DECLARED in capsys.readouterr().err
 
