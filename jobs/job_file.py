@@ -77,6 +77,19 @@ class Job:
                                "name it on the command line, or use credentials (docs/storage.md)")  # fmt: skip
         return text
 
+    def check_inputs(self) -> None:
+        """Look whether what the job reads is there; object stores are not asked.
+
+        Raises:
+            RefusedError: a path is of nothing, and matches nothing as a pattern.
+        """
+        for text in self.tables.inputs.paths:
+            path = as_path(self.path(text))
+            if isinstance(path, Path) and not os.path.lexists(path) and not glob.glob(str(path), recursive=True):
+                where = "" if os.path.isabs(text) else f" in {self.file.parent.absolute()}, the job file's own folder,"
+                raise self._refuse(("inputs", "paths"), f"names {text!r}:{where} there is no such file or folder, and "
+                                   "no file matches it as a pattern")  # fmt: skip
+
     def record(self) -> dict[str, Any]:
         """What of the job stands in ``run.json``, retention in days."""
         return {"kind": self.kind, "retention": self.tables.retention.model_dump(exclude_none=True)}

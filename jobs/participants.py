@@ -29,7 +29,8 @@ def participants(
     """Start a participants table: who is who in a run, what they watched and when.
 
     Fill in participant, stimulus and condition in a spreadsheet, repeat a row for each trial, and give the table to
-    **fer-batch report RUN --groups TABLE**.
+    **fer-batch report RUN --groups TABLE**; for a job of a kind to **fer-batch report RUN --job FILE**, in which it is
+    participants.table.
     """
     from fer_batch.local_copy import on_disk
     from fer_batch.store import Run
@@ -55,8 +56,14 @@ def participants(
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False)
 
-    say(f"table: {out} ({len(made)} rows); fill in participant, stimulus and condition, then:")
-    say(f"fer-batch report {path} --groups {out}")
+    of_kind = (run.info.get("job") or {}).get("kind")
+    columns = "participant, session, stimulus" if of_kind == "sessions" else "participant, stimulus"
+    say(f"table: {out} ({len(made)} rows); fill in {columns} and condition, then:")
+    if of_kind is None:
+        say(f"fer-batch report {path} --groups {out}")
+    else:
+        say(f"fer-batch report {path} --job FILE")
+        say(f"FILE is the job file of kind {of_kind}, whose participants.table names {out}")
     if sheet is not None:
         say(f"contact sheet: {sheet[0]}")
         say(f"FACE IMAGES WERE WRITTEN: {sheet[1]}, into that page. Delete it when the table is filled in.")

@@ -19,6 +19,7 @@ _PANEL = "With --groups"
 
 
 def report(
+    context: typer.Context,
     path: Annotated[Any, typer.Argument(parser=as_path, metavar="RUN", help="The --out of a run.")],
     pages: Annotated[
         Literal["full", "index", "none"],
@@ -73,8 +74,10 @@ def report(
     from jobs.purpose import settle
 
     if job is not None:
-        if groups or stimuli or baseline or out or single_file or thumbnails or pages != "full":
-            raise RefusedError(f"{job} says itself which pages there are and how; leave the other options out")
+        sources = {name: context.get_parameter_source(name) for name in context.params if name not in {"path", "job"}}
+        if given := [f"--{name.replace('_', '-')}" for name, source in sources.items()
+                     if source is not None and source.name == "COMMANDLINE"]:  # fmt: skip
+            raise RefusedError(f"{job} says itself which pages there are and how; leave {', '.join(given)} out")
         _of_job(Run(path), job)
         return
     if groups is None and pages == "none":

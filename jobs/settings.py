@@ -50,11 +50,13 @@ class Settings:
         the gate.
 
         Raises:
-            RefusedError: the gate is in the way.
+            RefusedError: the gate is in the way, or what a job file names is not there.
         """
         from jobs.purpose import settle
 
         purpose = settle(self.out, self.purpose)
+        if self.job is not None:
+            self.job.check_inputs()
         return {
             "inputs": self.inputs,
             "out": self.out,

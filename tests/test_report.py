@@ -5,14 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import typer
+from typer.core import TyperCommand
 
 from fer_batch.errors import RefusedError
 from jobs.report import report
+from tests.jobs.command import fer_batch
 from tests.reports.synthetic import SyntheticRun
 
 
 def build(path: Path, out: Path) -> None:
-    report(path, pages="index", single_file=False, thumbnails=False, out=out, groups=None, stimuli=None, baseline=None)
+    context = typer.Context(TyperCommand("report"))
+    report(
+        context, path, pages="index", single_file=False, thumbnails=False, out=out, groups=None, stimuli=None,
+        baseline=None,
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -26,6 +33,16 @@ def run(tmp_path: Path) -> Path:
 def test_not_among_the_tables(run: Path, where: str) -> None:
     with pytest.raises(RefusedError, match="lies among the run's own files"):
         build(run, run / where)
+
+
+def test_what_does_not_go_with_a_job_file_is_named(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--out", tmp_path / "pages", "--min-group", "6", "--single-file"]
+    assert fer_batch(monkeypatch, "report", run, "--job", tmp_path / "job.toml", *flags) == 2
+    assert "job.toml says itself which pages there are and how; leave --out, --min-group, --single-file out" in (
+        " ".join(capsys.readouterr().err.split())
+    )
 
 
 def test_not_over_what_is_not_ours(run: Path, tmp_path: Path) -> None:

@@ -115,6 +115,29 @@ def test_paths_are_relative_to_the_file_also_in_a_folder_with_brackets(tmp_path:
     assert job.participants == folder / "people.csv"
 
 
+def test_a_job_file_is_told_where_its_inputs_were_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    folder = tmp_path / "study [2026]"
+    (folder / "in").mkdir(parents=True)
+    file = written(folder, job_toml().replace('["in"]', '["in", "nothere"]'))
+    monkeypatch.chdir(tmp_path)
+    assert fer_batch(monkeypatch, "run", file.relative_to(tmp_path)) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"job.toml: line 3: inputs.paths names 'nothere': in {folder}, the job file's own folder," in told
+    (folder / "nothere").touch()
+    Job(file).check_inputs()
+    elsewhere = ["in/*", f"{tmp_path}/none", "s3://nowhere/x"]
+    file = written(folder, job_toml().replace('["in"]', str(elsewhere).replace("'", '"')))
+    with pytest.raises(RefusedError, match=r"names 'in/\*'"):
+        Job(file).check_inputs()
+    (folder / "in" / "a.mp4").touch()
+    with pytest.raises(RefusedError, match=r"none': there is no such file"):
+        Job(file).check_inputs()
+    (tmp_path / "none").touch()
+    Job(file).check_inputs()
+
+
 def test_flags_say_how_it_runs_this_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[tuple[Settings, dict[str, Any]]]
 ) -> None:

@@ -254,6 +254,16 @@ def command(*arguments: Any) -> Any:
     return CliRunner().invoke(app, ["participants", *map(str, arguments)])
 
 
+def test_the_command_says_what_comes_next(synthetic: Callable[..., SyntheticRun], tmp_path: Path) -> None:
+    plain = synthetic(id="r1").video("a.mp4", PAIR).write()
+    assert f"fer-batch report {plain.path} --groups" in command(plain.path, "--out", tmp_path / "a.csv").stdout
+    of_kind = SyntheticRun(tmp_path / "sessions", id="r2", job={"kind": "sessions"}).video("a.mp4", PAIR).write()
+    said = command(of_kind.path, "--out", tmp_path / "b.csv").stdout
+    assert "fill in participant, session, stimulus and condition" in said
+    assert f"fer-batch report {of_kind.path} --job FILE" in said
+    assert "--groups" not in said
+
+
 def test_the_command_does_not_write_over_a_table(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "table.csv"
     first = command(run.path, "--out", out)
