@@ -17,6 +17,7 @@ class Progress:
         phase: what is going on.
         counts: of all videos in the ledger, those kept from earlier starts included.
         kept: videos that were done before this start.
+        withheld: files left out, as a person in them was removed from the run.
         n_videos: videos done in this start, well or not.
         found: videos found so far; all of them once `all_found`.
         passed_over: files that are no videos.
@@ -31,6 +32,7 @@ class Progress:
     phase: Literal["starting", "running", "finishing"]
     counts: Counts = field(default_factory=Counts)
     kept: int = 0
+    withheld: int = 0
     n_videos: int = 0
     found: int = 0
     all_found: bool = False

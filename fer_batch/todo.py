@@ -33,7 +33,7 @@ class ToDo:
         counts: of the ledger before this start, without what is tried again.
         done_ids: the videos in it that have rows, or had some before they were removed on purpose.
         purged: what was removed on purpose: such files are passed over.
-        found, kept: files seen so far, and those of them that are done.
+        found, kept, withheld: files seen so far, those of them that are done, and those that a person was removed from.
     """
 
     def __init__(self, discovery: Discovery, run: Run, retry_failed: bool) -> None:
@@ -44,7 +44,7 @@ class ToDo:
         self.done_ids: set[str] = set(self.purged.withheld)
         self._withheld_sizes = {about.size_bytes for about in self.purged.withheld.values()}
         self.counts = Counts()
-        self.found = self.kept = 0
+        self.found = self.kept = self.withheld = 0
         seen: set[int] = set()
         withheld = pa.array(sorted(self.purged.withheld), pa.string())
         for table in pieces(run, VIDEOS.names):
@@ -68,8 +68,10 @@ class ToDo:
                 key = (self._names.text(path), status.st_size, status.st_mtime_ns)
             except OSError:
                 key = (self._names.text(path), None, None)
-            if hash(key) in self._done or self._is_withheld(path, key[1]):
+            if hash(key) in self._done:
                 self.kept += 1
+            elif self._is_withheld(path, key[1]):
+                self.withheld += 1
             else:
                 yield path
 
@@ -84,7 +86,8 @@ class ToDo:
 
     def snapshot(self) -> dict[str, Any]:
         """For :class:`fer_batch.progress.Progress`."""
-        return {"found": self.found, "kept": self.kept, "passed_over": self._discovery.passed_over}
+        passed_over = self._discovery.passed_over
+        return {"found": self.found, "kept": self.kept, "withheld": self.withheld, "passed_over": passed_over}
 
 
 def enter_copies(run: Run, copies: Sequence[VideoInfo], metadata: dict[str, str]) -> None:

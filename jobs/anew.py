@@ -22,6 +22,19 @@ def pages_of(run: Run) -> dict[str, Any] | None:
     return {"pages": "full" if full else "index", "single_file": not (folder / "assets").is_dir()}
 
 
+def pages_with_samples(run: Run) -> list[Path]:
+    """Files of the report that tell what single rows say, or draw it: pages of videos, and the lists beside them.
+
+    Reports on people, sessions and feedback are not among them: they hold means and stay until pages are over.
+    """
+    from reports.index_page import MORE_PAGES
+
+    folder = run.report_dir
+    found = [*folder.rglob("videos/*.html"), *folder.rglob("index.html"), *folder.rglob("index-*.html")]
+    kinds = {Path(name).parts[0] for name, _ in MORE_PAGES}
+    return sorted(file for file in found if kinds.isdisjoint(file.relative_to(folder).parts))
+
+
 def export_folders(within: list[Path]) -> list[Path]:
     """Folders that exports wrote."""
     from reports.export.earlier import LIST

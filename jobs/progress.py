@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn
 from rich.progress import Progress as Bar
 
+from fer_batch.page import counted
 from fer_batch.progress import Progress
 from jobs.values import clock
 
@@ -22,6 +23,9 @@ class Display:
     Args:
         console: where to show it (standard error, so that standard output stays for results).
         quiet: show nothing.
+
+    Attributes:
+        withheld: how many files were left out so far, as a person in them was removed from the run.
     """
 
     def __init__(self, console: Console, quiet: bool = False) -> None:
@@ -29,6 +33,7 @@ class Display:
         self._live = console.is_terminal and not quiet
         self._said_s = 0.0
         self._phase = ""
+        self.withheld = 0
         self._bar = Bar(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -52,6 +57,7 @@ class Display:
 
     def __call__(self, progress: Progress) -> None:
         """Show it."""
+        self.withheld = progress.withheld
         text = describe(progress)
         if self._live:
             total = progress.media_ms if progress.all_found and progress.media_ms else None
@@ -75,16 +81,19 @@ def describe(progress: Progress) -> str:
         return "workers and model"
     found = f"{progress.found}" if progress.all_found else f"{progress.found}+"
     failed = progress.counts.failed + progress.counts.partial
-    parts = [f"{progress.kept + progress.n_videos}/{found} videos"]
+    noun = "video" if found == "1" else "videos"
+    parts = [f"{progress.kept + progress.withheld + progress.n_videos}/{found} {noun}"]
     if progress.kept:
         parts.append(f"{progress.kept} kept")
+    if progress.withheld:
+        parts.append(f"{progress.withheld} left out")
     if progress.kept_ms:
         parts.append(f"{clock(progress.kept_ms)} of unfinished ones kept")
     if failed:
         parts.append(f"{failed} failed or partial")
-    parts.append(f"{progress.n_units} units")
+    parts.append(counted(progress.n_units, "unit"))
     if progress.n_faces is not None:
-        parts.append(f"{progress.n_faces} faces")
+        parts.append(counted(progress.n_faces, "face"))
     if progress.elapsed_s > 0 and progress.n_frames:
         parts.append(f"{progress.n_frames / progress.elapsed_s:.0f} frames/s")
         speed = progress.done_ms / 1000 / progress.elapsed_s

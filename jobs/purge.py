@@ -199,10 +199,10 @@ def _retention(run: Run, dry_run: bool, outcome: Outcome) -> None:
         rewrite.abandon()
         raise
     outcome.rows |= made.rows
-    outcome.files += [os.path.relpath(file, run.path) for file in made.files]
+    outcome.files += [os.path.relpath(file, run.path) for file in made.files] + made.also
     outcome.n_bytes = made.n_bytes
     if not dry_run:
-        then = {"participant": None, "exports": made.exports, "table": None, "pages": None, "job": None}
+        then = {"participant": None, "exports": made.exports, "table": None, "pages": made.pages, "job": None}
         rewrite.decide(then)
         _carry_out(run, then, [], outcome)
 
@@ -232,6 +232,8 @@ def _tried(outcome: Outcome, what: str) -> Iterator[None]:
 
 
 def _print(outcome: Outcome, dry_run: bool) -> None:
+    from fer_batch.page import counted
+
     console = Console()
 
     def say(text: str) -> None:
@@ -240,7 +242,7 @@ def _print(outcome: Outcome, dry_run: bool) -> None:
     would = "would go" if dry_run else "removed"
     for name, count in outcome.rows.items():
         if count:
-            say(f"{would}: {count:,} rows of {name}")
+            say(f"{would}: {counted(count, 'row')} of {name}")
     for name in outcome.files:
         say(f"{would}: {name}")
     if outcome.rows or outcome.files:

@@ -7,6 +7,7 @@ creation: rather too early than too late.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -17,15 +18,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from fer_batch.commit import Counts
 from fer_batch.errors import RefusedError
 from fer_batch.ledger import pieces
 from fer_batch.mend import DAMAGED
-from fer_batch.purged import FILE, STARTED, Purged, now
+from fer_batch.page import counted
+from fer_batch.purged import FILE, PURGED, STARTED, Purged, now
 from fer_batch.removal import Removal, prepare, size_of
 from fer_batch.rewrite import Rewrite
-from fer_batch.schema import FOLDERS, TABLES
+from fer_batch.schema import FOLDERS, TABLES, VIDEOS
 from fer_batch.store import Run
-from jobs.anew import export_folders, exported, removed_exports
+from jobs.anew import export_folders, exported, pages_of, pages_with_samples, removed_exports
 from reports.validation.key import FOLDER
 
 Kind = Literal["faces", "aggregates", "pages"]
@@ -68,6 +71,33 @@ def retention_of(run: Run) -> dict[Kind, int]:
     return dict(declared)
 
 
+@dataclass(frozen=True)
+class Gone:
+    """Of which videos rows went as their time was up; the ledger still counts them.
+
+    Attributes:
+        videos: how many files.
+        faces: how many there were in them.
+        everything: no rows of any video are left.
+    """
+
+    videos: int
+    faces: int
+    everything: bool
+
+
+def rows_removed(run: Run) -> Gone | None:
+    """What went by earlier purges; None where nothing did."""
+    if not any(record["why"] == "retention" for record in Purged.of(run.path).records):
+        return None
+    counts, seen, has_rows = Counts(), set[int](), False
+    for table in pieces(run, VIDEOS.names):
+        is_removed = pc.fill_null(pc.equal(table["error_code"], PURGED), False)
+        counts += Counts.of(table.filter(is_removed), seen)
+        has_rows = has_rows or table["part"].null_count < len(table)
+    return Gone(counts.videos, counts.faces, not has_rows) if counts.videos else None
+
+
 def due(run: Run, retention: dict[Kind, int], at: datetime | None = None) -> Due:
     """What has to go by now. The ledger is joined.
 
@@ -104,14 +134,18 @@ class Prepared:
     Attributes:
         rows: rows that go, by table.
         files: other files and folders that go.
+        also: what else goes as it shows rows that go, in words.
         n_bytes: about how many bytes that frees.
         exports: exports that are made anew.
+        pages: pages that are built anew, as :func:`jobs.anew.pages_of` has them; None where none are.
     """
 
     rows: dict[str, int]
     files: tuple[Path, ...]
+    also: list[str]
     n_bytes: int
     exports: list[dict[str, Any]]
+    pages: dict[str, Any] | None
 
 
 def prepare_due(run: Run, found: Due, retention: dict[Kind, int], rewrite: Rewrite) -> Prepared:
@@ -131,6 +165,10 @@ def prepare_due(run: Run, found: Due, retention: dict[Kind, int], rewrite: Rewri
     n_bytes = 0
     rows: dict[str, int] = {}
     freed: dict[Kind, int] = {}
+    shown, made = _showing(run, found), list[tuple[Path, list[Path]]]()
+    pages = pages_of(run) if shown and not found.closes else None
+    for file in shown:
+        rewrite.remove(file)
     if found.closes:
         files["aggregates"] = tuple(_everything(run))
         for folder in export_folders([run.path]):
@@ -140,20 +178,40 @@ def prepare_due(run: Run, found: Due, retention: dict[Kind, int], rewrite: Rewri
         why = f"its rows were removed on {today}, as the job's retention asks for"
         removed = prepare(run, Removal(parts=found.parts, why=why), rewrite)
         rows, freed[found.kind] = removed.rows, removed.n_bytes
+        made = [(folder, exported(folder)) for folder in export_folders([run.path])]
         exports = removed_exports([run.path], rewrite)
+    with_rows: Kind = "aggregates" if found.closes else found.kind
+    of_exports = [file for _, there in made for file in there if file.exists()]
     for kind, gone in files.items():
-        size = freed.get(kind, 0) + sum(map(size_of, gone))
-        counted = rows if kind == found.kind else {}
-        if gone or any(counted.values()):
+        taken_back = [*shown, *of_exports] if kind == with_rows else []
+        size = freed.get(kind, 0) + sum(map(size_of, (*gone, *taken_back)))
+        of_rows = rows if kind == found.kind else {}
+        if gone or taken_back or any(of_rows.values()):
             for file in gone:
                 rewrite.remove(file)
             listed += gone
             n_bytes += size
-            records.append({"when": at, "why": "retention", "kind": kind, "days": retention[kind], "rows": counted,
-                            "files": len(gone), "bytes": size})  # fmt: skip
+            about = {"when": at, "why": "retention", "kind": kind, "days": retention[kind], "rows": of_rows}
+            told = {"pages": len(shown), "exports": len(of_exports)} if taken_back else {}
+            records.append({**about, "files": len(gone) + len(taken_back), **told, "bytes": size})
     closed = today if found.closes else purged.closed
     rewrite.json(run.path / FILE, replace(purged, records=tuple(records), closed=closed).to_json())
-    return Prepared(rows, tuple(listed), n_bytes, exports)
+    also = []
+    if shown:
+        fate = "" if pages is None else ", built again from what is left"
+        also.append(f"{counted(len(shown), 'page')} of such rows in {run.report_dir.name}/{fate}")
+    for folder, there in made:
+        name = os.path.relpath(folder, run.path)
+        also.append(f"{counted(len(there), 'file')} of the export in {name}/, made again from what is left")
+    return Prepared(rows, tuple(listed), also, n_bytes, exports, pages)
+
+
+def _showing(run: Run, found: Due) -> list[Path]:
+    """Pages that show rows which go: they must not outlive them. Those of rows that stay are built anew."""
+    if found.files["pages"]:
+        return []  # all pages go
+    has_rows = bool(found.parts) or (found.closes and any(True for _ in _dates(run)))
+    return pages_with_samples(run) if has_rows else []
 
 
 def _everything(run: Run) -> Iterator[Path]:

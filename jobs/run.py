@@ -206,10 +206,21 @@ def carry_out(
     with resumable(errors):
         with Display(errors, quiet=as_json) as display:
             result = run_videos(**asked, redo=redo, retry_failed=retry_failed, verify=verify, on_progress=display)
+        from jobs.retention import rows_removed
+
+        counts, removed = result.info["counts"], rows_removed(result)
+        tables: dict[str, str | None] = {
+            name: str(result.path / name) for name in ("videos.parquet", *TABLES[result.level])
+        }
+        if removed is not None and removed.everything:
+            tables |= dict.fromkeys(TABLES[result.level])  # no rows are there
+        n_faces = None if removed is None or counts["faces"] is None else removed.faces
         outcome: dict[str, Any] = {
-            **result.info["counts"],
+            **counts,
+            "withheld": display.withheld,
+            "removed": removed and {"videos": removed.videos, "faces": n_faces},
             "wall_s": round(time.monotonic() - started, 1),
-            "tables": {name: str(result.path / name) for name in ("videos.parquet", *TABLES[result.level])},
+            "tables": tables,
             "report": None,
             "log": str(result.path / "run.log"),
             "mended": result.info["mended"],
@@ -290,18 +301,29 @@ def _sampling(fps: Fraction | None, every: int | None, keyframes: bool, start: i
 
 
 def _print_outcome(console: Console, outcome: dict[str, Any]) -> None:
+    from fer_batch.page import counted
+
     def line(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     done = f"{outcome['ok']} ok, {outcome['partial']} partial, {outcome['failed']} failed"
-    others = f" ({_count(outcome['passed_over'], 'other file')} passed over)" if outcome["passed_over"] else ""
-    line(f"{_count(outcome['files'], 'video')}: {done}{others}")
-    found = "" if outcome["faces"] is None else f"{outcome['faces']} faces in "  # None: not counted, by privacy level
-    line(f"{found}{outcome['frames']} sampled frames, took {clock(int(outcome['wall_s'] * 1000))}")
+    others = f" ({counted(outcome['passed_over'], 'other file')} passed over)" if outcome["passed_over"] else ""
+    line(f"{counted(outcome['files'], 'video')}: {done}{others}")
+    if outcome["withheld"]:
+        which = "it" if outcome["withheld"] == 1 else "each"
+        line(f"{counted(outcome['withheld'], 'file')} left out, as a person in {which} was removed from this run")
+    # None: not counted, by privacy level
+    found = "" if outcome["faces"] is None else f"{counted(outcome['faces'], 'face')} in "
+    sampled = counted(outcome["frames"], "sampled frame")
+    line(f"{found}{sampled}, took {clock(int(outcome['wall_s'] * 1000))}")
+    if outcome["removed"]:
+        n_videos, n_faces = outcome["removed"]["videos"], outcome["removed"]["faces"]
+        faces = "" if n_faces is None else f" ({counted(n_faces, 'face')})"
+        line(f"the rows of {counted(n_videos, 'video')}{faces} were removed since, as the job's retention asks for")
     for what in outcome["mended"]:
         line(f"mended: {what}")
     for name, place in outcome["tables"].items():
-        line(f"{(name if name != 'videos.parquet' else 'ledger') + ':':<7} {place}")
+        line(f"{(name if name != 'videos.parquet' else 'ledger') + ':':<7} {place or 'none is left'}")
     if outcome["report"]:
         line(f"report: {outcome['report']}")
     if outcome["people"]:
@@ -310,7 +332,3 @@ def _print_outcome(console: Console, outcome: dict[str, Any]) -> None:
         line(outcome["note"])
     if outcome["failed"] or outcome["partial"]:
         line("Some videos failed or are partial: fer-batch status and the report give each one's reason.")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"

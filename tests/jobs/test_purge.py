@@ -134,7 +134,12 @@ def test_the_same_command_does_not_bring_them_back(
     shutil.copy(folder / "recordings" / "with-anna77.mp4", folder / "recordings" / "anna77-again.mp4")
     with without_ray(tiny) as patch:
         for more in ([], ["--retry-failed"]):
+            capsys.readouterr()
             assert fer_batch(patch, *run_command(folder, tiny, *more)) == 0
+            said = capsys.readouterr()
+            # All but Carl's: theirs, one made of it above, the shared one twice, and the file that is no video.
+            assert "5 files left out, as a person in each was removed from this run" in said.out
+            assert "6/6 videos, 1 kept, 5 left out" in said.err
             assert naming(run.path, PERSON) == []
             assert run.faces().equals(faces)
         # A part that is lost is not made anew with them in it, nor is all of it with other settings.
@@ -285,6 +290,14 @@ def test_rows_go_when_their_time_is_up_and_the_same_command_leaves_them_out(
     dated(out, f"faces/{old['part']}", 91)
     dated(out, f"faces/{young['part']}", 89)
     dated(out, f"damaged/faces/{old['part']}", 91)
+    # Pages, also those that report --out built in the report's folder, and a comparison, which holds means only.
+    copy = out / "report" / "mine" / "videos" / f"{old['video_id']}.html"
+    copy.parent.mkdir(parents=True)
+    shutil.copy(out / "report" / "videos" / copy.name, copy)
+    (out / "report" / "groups").mkdir()
+    (out / "report" / "groups" / "index.html").write_text("means")
+    pages = sorted((out / "report" / "videos").iterdir())
+    assert {f"{row['video_id']}.html" for row in (old, young)} < {page.name for page in pages}
     before, faces = everything(out), run.faces()
     with Lease(out / "work" / "lease.json"):
         assert fer_batch(monkeypatch, "purge", out) == 2
@@ -293,7 +306,20 @@ def test_rows_go_when_their_time_is_up_and_the_same_command_leaves_them_out(
     told = json.loads(capsys.readouterr().out)
     assert everything(out) == before
     assert told["rows"] == {"faces": old["n_faces"], "frames": old["n_sampled"], "videos": 0}
+    # All of an export but its text on methods, which holds no rows.
+    tables = [file for file in before if file.parent == out / "export" and file.suffix in {".csv", ".json"}]
+    n_pages, n_exported = len(pages) + 2, len(tables)
+    assert told["files"][-2:] == [
+        f"{n_pages} pages of such rows in report/, built again from what is left",
+        f"{n_exported} files of the export in export/, made again from what is left",
+    ]
     assert fer_batch(monkeypatch, "purge", out) == 0
+    assert not copy.exists()
+    assert sorted((out / "report" / "videos").iterdir()) == [page for page in pages if page.name != copy.name]
+    index = (out / "report" / "index.html").read_text()
+    assert f"{young['video_id']}.html" in index
+    assert f"{old['video_id']}.html" not in index
+    assert (out / "report" / "groups" / "index.html").read_text() == "means"
     left = faces.filter(pc.not_equal(faces["video_id"], old["video_id"]))
     assert run.faces().equals(left)
     assert not (out / "frames" / old["part"]).exists()
@@ -305,11 +331,34 @@ def test_rows_go_when_their_time_is_up_and_the_same_command_leaves_them_out(
     (record,) = Purged.of(out).records
     assert (record["why"], record["kind"], record["days"]) == ("retention", "faces", 90)
     assert record["rows"] == told["rows"]
+    assert (record["pages"], record["exports"], record["bytes"]) == (n_pages, n_exported, told["bytes"])
     shutil.copy(folder / "recordings" / "carl.mp4", folder / "recordings" / "again.mp4")
     with without_ray(tiny) as patch:
+        capsys.readouterr()
         assert fer_batch(patch, *run_command(folder, tiny, "--retry-failed")) == 3
+    said = capsys.readouterr().out
+    assert f"the rows of 2 videos ({old['n_faces']} faces) were removed since" in said  # the copy has the same
+    assert f"faces:  {out / 'faces'}" in said
     assert run.faces().equals(left)
     assert len(run.videos()) == len(rows) + 1
+    # When the last rows go, no page of a video is left.
+    kept = everything(out)
+    for part in (out / "faces").iterdir():
+        dated(out, f"faces/{part.name}", 91)
+    assert fer_batch(monkeypatch, "purge", out) == 0
+    assert not list((out / "report").glob("**/videos/*"))
+    assert (out / "report" / "index.html").is_file()
+    with without_ray(tiny) as patch:
+        capsys.readouterr()
+        assert fer_batch(patch, *run_command(folder, tiny)) == 3
+    assert "faces:  none is left\nframes: none is left" in capsys.readouterr().out
+    put_back(out, kept)
+    # Nor when all of it goes, though pages may stay longer.
+    edit_info(out, completed=days_ago(731))
+    assert fer_batch(monkeypatch, "purge", out) == 0
+    assert [file.parent.name for file in (out / "report").rglob("*.html")] == ["groups"]
+    assert [record["pages"] for record in Purged.of(out).records if record["kind"] == "aggregates"] == [len(pages)]
+    put_back(out, kept)
     # Pages a year after the run was begun, and all of it two years after it was complete.
     edit_info(out, created=days_ago(366))
     assert fer_batch(monkeypatch, "purge", out) == 0
@@ -326,6 +375,13 @@ def test_rows_go_when_their_time_is_up_and_the_same_command_leaves_them_out(
 
 def everything(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def put_back(folder: Path, kept: dict[Path, bytes]) -> None:
+    shutil.rmtree(folder)
+    for path, data in kept.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
 
 
 def test_paths_are_pseudonyms_in_all_that_is_written(
