@@ -55,7 +55,14 @@ def build_pages(run: Run, settings: Settings) -> Built:
     """
     job = settings.job
     people, note, problem = None, None, None
-    if job is not None and job.kind in {"sessions", "customer_feedback"} and job.participants is not None:
+    # "none" in the job file is about the videos' pages; as a flag it is about all pages.
+    nothing = settings.pages == "none" and (job is None or job.tables.report.pages != "none")
+    if (
+        not nothing
+        and job is not None
+        and job.kind in {"sessions", "customer_feedback"}
+        and job.participants is not None
+    ):
         if is_filled_in(job.participants):
             try:
                 people = of_kind(run, job)

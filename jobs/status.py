@@ -62,12 +62,16 @@ def status(
 
 
 def _summary(info: dict[str, Any], rows: list[dict[str, Any]]) -> str:
-    counted = ", ".join(f"{sum(row['status'] == name for row in rows)} {name}" for name in ("ok", "partial", "failed"))
+    from fer_batch.page import counted
+
+    statuses = ", ".join(f"{sum(row['status'] == name for row in rows)} {name}" for name in ("ok", "partial", "failed"))
     found = info.get("counts", {}).get("files", 0)
     more = "" if info.get("all_found", True) else " or more"
-    total = f"{len(rows)} of {found}{more}" if info["state"] != "complete" and found else f"{len(rows)}"
+    total = counted(len(rows), "video")
+    if info["state"] != "complete" and found:
+        total = f"{len(rows)} of {found}{more} video{'s' * (found != 1 or bool(more))}"
     advice = "; the same command goes on" if info["state"] in ("broken off", "interrupted", "stopped") else ""
     config, name = info.get("config", {}), info.get("model", {}).get("name", "?")
     model = f"\nmodel {name} in {config['precision']} ({config.get('backend')})" if "precision" in config else ""
     state = f"{info['state']} (updated {info.get('updated', '?')})"
-    return f"{state}: {total} videos in the ledger, {counted}{advice}{model}"
+    return f"{state}: {total} in the ledger, {statuses}{advice}{model}"

@@ -99,6 +99,12 @@ def test_sessions_whose_table_comes_later(
     table.write_text(table.read_text().replace("9000", ""))
     assert fer_batch(monkeypatch, "report", tmp_path / "there", "--job", job) == 0
     pages = tmp_path / "there" / "report" / "sessions"
+    shutil.rmtree(pages.parent)
+    capsys.readouterr()
+    assert fer_batch(monkeypatch, "run", job, "--out", tmp_path / "there", "--report", "none") == 0
+    assert "people:" not in capsys.readouterr().out
+    assert not list(pages.parent.rglob("*.html"))
+    assert fer_batch(monkeypatch, "report", tmp_path / "there", "--job", job) == 0
     assert {path.name for path in pages.iterdir()} == {"index.html", "participant-001.html"}
     assert "2</b><span>sessions analysed" in (pages / "index.html").read_text(encoding="utf-8")
     assert fer_batch(monkeypatch, "report", tmp_path / "there", "--job", job, "--thumbnails") == 2
