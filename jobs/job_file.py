@@ -86,7 +86,8 @@ class Job:
         for text in self.tables.inputs.paths:
             path = as_path(self.path(text))
             if isinstance(path, Path) and not os.path.lexists(path) and not glob.glob(str(path), recursive=True):
-                where = "" if os.path.isabs(text) else f" in {self.file.parent.absolute()}, the job file's own folder,"
+                is_relative = "://" not in text and not os.path.isabs(text)
+                where = f" in {self.file.parent.absolute()}, the job file's own folder," if is_relative else ""
                 raise self._refuse(("inputs", "paths"), f"names {text!r}:{where} there is no such file or folder, and "
                                    "no file matches it as a pattern")  # fmt: skip
 

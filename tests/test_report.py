@@ -38,7 +38,7 @@ def test_not_among_the_tables(run: Path, where: str) -> None:
 def test_what_does_not_go_with_a_job_file_is_named(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = ["--out", tmp_path / "pages", "--min-group", "6", "--single-file"]
+    flags = ["--out", str(tmp_path / "pages"), "--min-group", "6", "--single-file"]
     assert fer_batch(monkeypatch, "report", run, "--job", tmp_path / "job.toml", *flags) == 2
     assert "job.toml says itself which pages there are and how; leave --out, --min-group, --single-file out" in (
         " ".join(capsys.readouterr().err.split())
