@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from fer_batch.score import Precision
 
 
+THREADS_SHARED = 4
+"""An int8 model gets a thread for so many cores: one scores a thousand faces a second, and threads that wait for each
+other turn in circles, which takes the cores from decoding."""
+
+
 class EmotionActor:
     """Holds a model and scores batches of crops."""
 
@@ -21,6 +26,8 @@ class EmotionActor:
         from fer_batch.bundle import ModelBundle
         from fer_batch.score import Scorer
 
+        if precision == "int8":
+            threads = max(1, threads // THREADS_SHARED)
         self._scorer = Scorer(ModelBundle.load(bundle), threads=threads, precision=precision)
         self._scorer.warm_up()
         self._busy_s = 0.0

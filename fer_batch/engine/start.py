@@ -70,7 +70,7 @@ def ray_for(address: str | None, placement: Placement | None) -> Iterator[None]:
         try:
             start_embedded(
                 address="local",
-                num_cpus=max(placement.cpus, placement.workers + placement.actors),  # so many processes wait for work
+                num_cpus=placement.cpus,
                 num_gpus=math.ceil(placement.actors * placement.actor_gpus),
                 object_store_memory=placement.store_bytes,
                 include_dashboard=False,
@@ -79,6 +79,7 @@ def ray_for(address: str | None, placement: Placement | None) -> Iterator[None]:
                 _system_config={
                     "automatic_object_spilling_enabled": False,  # crops never reach a disk
                     "task_events_report_interval_ms": 0,  # for Ray's dashboard only, and 10 MB of the driver's memory
+                    "enable_worker_prestart": True,  # processes start while Ray itself does
                 },
                 object_spilling_directory=None if overflow is None else str(overflow),  # not when it is full either
                 **quiet,
