@@ -9,9 +9,11 @@ TensorFlow Lite; nothing is drawn and no picture or video is written.
 
 import importlib.resources
 import json
+import os
 import sys
 import time
 import types
+from pathlib import Path
 
 started = time.perf_counter()
 stand_in = types.ModuleType("pkg_resources")
@@ -27,10 +29,11 @@ cv2.waitKey, cv2.destroyAllWindows = lambda _ms: -1, lambda: None  # a headless 
 detector = FER()
 detector.detect_emotions(np.zeros((240, 320, 3), np.uint8))
 ready = time.perf_counter()
-rows = Video(sys.argv[1]).analyze(
+clip, result = Path(sys.argv[1]).absolute(), Path(sys.argv[3]).absolute()
+os.chdir(result.parent)  # it leaves a data.csv where it is
+rows = Video(str(clip)).analyze(
     detector, frequency=int(sys.argv[2]), save_frames=False, save_video=False, annotate_frames=False, zip_images=False
 )
 done = time.perf_counter()
 told = {"start_s": ready - started, "steady_s": done - ready, "frames_with_faces": len(rows)}
-with open(sys.argv[3], "w") as file:
-    json.dump(told, file)
+result.write_text(json.dumps(told))
