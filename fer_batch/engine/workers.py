@@ -5,9 +5,10 @@ Workers send crops to the actors, write the tables and tell the driver (:mod:`fe
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from fer_batch.fleet import HERE, Fleet
 from fer_batch.nodes import MAX_ACTORS_A_UNIT
 from fer_batch.plan import Unit
 from fer_batch.process import RunContext
+from fer_batch.without_pandas import arrow_without_pandas
 from fer_batch.worker import UnitDone, do_unit, join, probe_files
 
 log = logging.getLogger("fer_batch")
@@ -73,6 +75,17 @@ def _unit_task(unit: Unit, context: RunContext, actors: list[Any], first: int) -
     return do_unit(unit, context, ActorScores(actors, first))
 
 
+def _alone(call: Callable[..., Any]) -> Any:
+    """A function as Ray's, for processes in which no code but ours runs."""
+
+    @functools.wraps(call)
+    def task(*arguments: Any) -> Any:
+        arrow_without_pandas()
+        return call(*arguments)
+
+    return ray.remote(task)
+
+
 class RayWorkers:
     """The :class:`fer_batch.driver.Workers` of the Ray that is there, and the model actors that score for them.
 
@@ -83,7 +96,8 @@ class RayWorkers:
         bundle: the ModelBundle's folder.
         fleet: the nodes, and what each holds of workers and actors.
         wait_s: how long to wait for nodes when all are lost.
-        ray_goes_on: Ray stays when the run ends, so that its workers must be ended.
+        ray_goes_on: Ray is another's and stays when the run ends, so that its workers must be ended, and may do a
+            user's own tasks.
 
     Attributes:
         model_ready_s: how long after the start the first actor had its model; None before.
@@ -99,9 +113,8 @@ class RayWorkers:
         self._actors: dict[str, list[Any]] = {}
         self._ready: Any = None
         self._n_units = 0
-        self._probe = ray.remote(probe_files)
-        self._unit = ray.remote(_unit_task)
-        self._join = ray.remote(join)
+        own: Callable[[Callable[..., Any]], Any] = ray.remote if ray_goes_on else _alone
+        self._probe, self._unit, self._join = own(probe_files), own(_unit_task), own(join)
 
     def __enter__(self) -> RayWorkers:
         return self
