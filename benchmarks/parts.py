@@ -8,7 +8,6 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,16 @@ CLIPS = (
     Clip(gop=600, seconds=TAKE_S),
     Clip(codec="hevc", seconds=TAKE_S),
 )
-"""What the stages are measured on; the first is the one that peers are measured on."""
+"""What the stages are measured on."""
+
+PEERS_CLIPS = (CLIPS[0], CLIPS[6])
+"""What peers are measured on too: they differ in how far it is from key frame to key frame."""
+
+LONG = 30
+"""How much longer the clip is that tells what a second worker gains."""
+
+LONGER = 6
+"""How much longer the clip is that tells what each further minute takes."""
 
 FIRST_RESULT = ("faces/*.parquet", "work/units/*/*.parquet")
 """Files of a run's folder of which the first is the first result."""
@@ -126,9 +134,12 @@ def start_up(bench: Bench) -> dict[str, Any]:
 
 
 def stages(bench: Bench, clip: Clip, start: dict[str, Any]) -> dict[str, Any]:
-    """A clip of a minute: the floors of its stages, our run, and what it takes beyond the start-up."""
+    """A clip of a minute: the floors of its stages, our run, what it takes beyond the start-up, and what each further
+    minute takes.
+    """
     path = bench.clip(clip)
-    ours = bench.run(path, "--report", "none")
+    longer = bench.run(bench.clip(clip, LONGER * bench.takes), "--report", "none", repeats=1)
+    ours = bench.run(path, "--report", "none")  # last, as its tables are written again
     told = [
         json.loads(
             subprocess.run(
@@ -142,6 +153,7 @@ def stages(bench: Bench, clip: Clip, start: dict[str, Any]) -> dict[str, Any]:
     names = told[0].keys()
     floors = Floors(**{name: statistics.median(one[name] for one in told) for name in names})
     cpu_s, wall_s = ours.cpu_s - start["bare"]["cpu_s"], ours.wall_s - start["bare"]["wall_s"]
+    more_cpu_s, more_wall_s = ((longer.cpu_s - ours.cpu_s) / (LONGER - 1), (longer.wall_s - ours.wall_s) / (LONGER - 1))
     return {
         "clip": path.stem,
         "floors": {**vars(floors), "total_s": floors.total_s},
@@ -150,13 +162,19 @@ def stages(bench: Bench, clip: Clip, start: dict[str, Any]) -> dict[str, Any]:
         "beyond_wall_s": wall_s,
         "cpu_ratio": cpu_s / floors.total_s,
         "wall_ratio": wall_s / floors.total_s,
+        "further": {
+            "cpu_s": more_cpu_s,
+            "wall_s": more_wall_s,
+            "cpu_ratio": more_cpu_s / floors.total_s,
+            "wall_ratio": more_wall_s / floors.total_s,
+        },
     }
 
 
 def scaling(bench: Bench, start: dict[str, Any]) -> dict[str, Any]:
-    """By workers, on a clip without faces three times as long; by length, on the clip with one face."""
-    empty = bench.clip(Clip(faces=0, seconds=TAKE_S), 3 * bench.takes)
-    by_workers = {n: vars(bench.run(empty, "--report", "none", "--workers", str(n))) for n in (1, 2)}
+    """By workers, on a long clip without faces; by length, on the clip with one face."""
+    empty = bench.clip(Clip(faces=0, seconds=TAKE_S), LONG * bench.takes)
+    by_workers = {n: vars(bench.run(empty, "--report", "none", "--workers", str(n), repeats=1)) for n in (1, 2)}
     one, two = (by_workers[n]["wall_s"] - start["bare"]["wall_s"] for n in (1, 2))
     by_length = {}
     for times in (1, 10):
@@ -165,6 +183,7 @@ def scaling(bench: Bench, start: dict[str, Any]) -> dict[str, Any]:
     last = by_length[10 * bench.takes * TAKE_S]
     return {
         "by_workers": by_workers,
+        "by_workers_s": LONG * bench.takes * TAKE_S,
         "gain": one / two,
         "gain_with_start": by_workers[1]["wall_s"] / by_workers[2]["wall_s"],
         "by_length": by_length,
@@ -214,15 +233,25 @@ def _titled(source: Path, path: Path, title: str) -> None:
     unfinished.replace(path)
 
 
-def peer(bench: Bench, python: Path) -> dict[str, Any] | None:
-    """The package `fer` on the first clip, on the same frames; None where this Python does not have it."""
-    with suppress(OSError):
+def peer(bench: Bench, python: Path) -> list[dict[str, Any]] | None:
+    """The package `fer` on some clips, on the same frames; None where this Python does not have it."""
+    try:
         has = subprocess.run([python, "-c", "import fer.fer"], capture_output=True, check=False)
-        if b"No module named 'fer'" in has.stderr:
-            return None
-        path = bench.clip(CLIPS[0])
-        script = Path(__file__).with_name("peer.py")
-        usage = used([python, script, path, "12", bench.work / "peer.json"])
-        told: dict[str, Any] = json.loads((bench.work / "peer.json").read_text())
-        return {**told, "wall_s": usage.wall_s, "cpu_s": usage.cpu_s, "peak_mb": usage.peak_bytes / 1e6}
-    return None
+    except OSError:
+        return None
+    if b"No module named 'fer'" in has.stderr:
+        return None
+    return [_peer(bench, python, clip) for clip in PEERS_CLIPS]
+
+
+def _peer(bench: Bench, python: Path, clip: Clip) -> dict[str, Any]:
+    path, script = bench.clip(clip), Path(__file__).with_name("peer.py")
+    usage = used([python, script, path, "12", bench.work / "peer.json"])
+    told: dict[str, Any] = json.loads((bench.work / "peer.json").read_text())
+    return {
+        "clip": path.stem,
+        **told,
+        "wall_s": usage.wall_s,
+        "cpu_s": usage.cpu_s,
+        "peak_mb": usage.peak_bytes / 1e6,
+    }

@@ -120,7 +120,7 @@ def known_costs(height: int, faces: float, gpu_faces_s: float) -> Costs:
     megapixels = height * height * 16 / 9 / 1e6
     cpu = frames * megapixels * plan.DECODE_S_PER_FRAME_MP + samples * plan.DETECT_S
     bits = 5e6 * megapixels / (1280 * 720 / 1e6)  # 5 Mbit/s at 720p
-    return Costs(cpu, samples * faces * plan.SCORE_S, samples * faces / gpu_faces_s, 2 * bits * HOUR_S / 8e9,
+    return Costs(cpu, samples * faces * plan.SCORE_INT8_S, samples * faces / gpu_faces_s, 2 * bits * HOUR_S / 8e9,
                  f"{height}p at 30 frames a second, {faces:g} faces in each of 2 samples a second; constants of "
                  "fer_batch.plan")  # fmt: skip
 

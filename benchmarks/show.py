@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,13 +39,13 @@ class Sheet:
 
 def sheets(found: Mapping[str, Any]) -> list[Sheet]:
     """All tables."""
-    made = [_goals(found), _stages(found), _start_up(found)]
+    made = [_goals(found), _stages(found), _further(found), _start_up(found)]
     if found.get("scaling"):
         made.append(_scaling(found["scaling"]))
     if found.get("short"):
         made.append(_short(found["short"]))
     if found.get("peer"):
-        made.append(_peer(found["peer"], found["stages"][0]))
+        made.append(_peer(found["peer"], found["stages"]))
     return made
 
 
@@ -108,6 +108,22 @@ def _stages(found: Mapping[str, Any]) -> Sheet:
     )
 
 
+def _further(found: Mapping[str, Any]) -> Sheet:
+    rows = []
+    for stage in found["stages"]:
+        more = stage["further"]
+        rows.append((
+            stage["clip"], _n(stage["floors"]["total_s"]), _n(more["cpu_s"]), _n(more["cpu_ratio"]), _n(more["wall_s"]),
+            _n(more["wall_ratio"]),
+        ))  # fmt: skip
+    return Sheet(
+        "Each further minute",
+        "What a clip six times as long takes more, divided by five, and in multiples of the floors.",
+        ("clip", "floors", "CPU", "/ floors", "wall", "/ floors"),
+        rows,
+    )
+
+
 def _start_up(found: Mapping[str, Any]) -> Sheet:
     start = found["start_up"]
     rows = [
@@ -129,10 +145,11 @@ def _start_up(found: Mapping[str, Any]) -> Sheet:
 
 
 def _scaling(scaling: Mapping[str, Any]) -> Sheet:
-    rows = [(f"no faces, {n} worker{'s' * (int(n) > 1)}", _n(run["wall_s"]), _n(run["cpu_s"]), _n(run["driver_cpu_s"]),
-             _n(run["peak_mb"], 0)) for n, run in scaling["by_workers"].items()]  # fmt: skip
-    rows += [(f"one face, {seconds} s", _n(run["wall_s"]), _n(run["cpu_s"]), _n(run["driver_cpu_s"]),
-              _n(run["peak_mb"], 0)) for seconds, run in scaling["by_length"].items()]  # fmt: skip
+    long_s = scaling["by_workers_s"]
+    runs = {f"no faces, {long_s:,} s, {n} worker{'s' * (int(n) > 1)}": run for n, run in scaling["by_workers"].items()}
+    runs |= {f"one face, {seconds} s, 2 workers": run for seconds, run in scaling["by_length"].items()}
+    rows = [(name, _n(run["wall_s"]), _n(run["cpu_s"]), _n(run["driver_cpu_s"]), _n(run["peak_mb"], 0))
+            for name, run in runs.items()]  # fmt: skip
     note = f"Start-up included, seconds and MB. A second worker gains {scaling['gain']:.2f} times beyond start-up."
     return Sheet("By workers and by length", note, ("run", "wall", "CPU", "driver's CPU", "peak"), rows)
 
@@ -151,14 +168,21 @@ def _short(short: Mapping[str, Any]) -> Sheet:
     )
 
 
-def _peer(peer: Mapping[str, Any], stage: Mapping[str, Any]) -> Sheet:
-    ours = stage["ours"]
-    rows = [
-        ("fer 25.10.3", _n(peer["start_s"]), _n(peer["steady_s"]), _n(peer["wall_s"]), _n(peer["cpu_s"]),
-         _n(peer["peak_mb"], 0), str(peer["frames_with_faces"])),
-        ("fer-batch", _n(ours["wall_s"] - stage["beyond_wall_s"]), _n(stage["beyond_wall_s"]), _n(ours["wall_s"]),
-         _n(ours["cpu_s"]), _n(ours["peak_mb"], 0), str(ours["faces"])),
-    ]  # fmt: skip
-    note = f"{stage['clip']}: the same {ours['samples']} frames. Seconds and MB; detectors and models differ."
+def _peer(peers: Sequence[Mapping[str, Any]], stages: Sequence[Mapping[str, Any]]) -> Sheet:
+    by_clip = {stage["clip"]: stage for stage in stages}
+    rows = []
+    for peer in peers:
+        stage = by_clip[peer["clip"]]
+        ours, steady_s = stage["ours"], stage["further"]["wall_s"]
+        rows += [
+            (f"{peer['clip']}: fer", _n(peer["start_s"]), _n(peer["steady_s"]), _n(peer["wall_s"]), _n(peer["cpu_s"]),
+             _n(peer["peak_mb"], 0), str(peer["frames_with_faces"])),
+            ("the same: fer-batch", _n(ours["wall_s"] - steady_s), _n(steady_s), _n(ours["wall_s"]),
+             _n(ours["cpu_s"]), _n(ours["peak_mb"], 0), str(ours["faces"])),
+        ]  # fmt: skip
+    note = (
+        "The same frames. Seconds and MB; steady is what each further minute takes, start-up all else. Detectors and "
+        "models differ."
+    )
     head = ("", "start-up", "steady", "all told", "CPU", "peak", "frames with a face")
     return Sheet("Beside a peer", note, head, rows)

@@ -1,4 +1,7 @@
-"""What a command uses: wall time, CPU seconds and memory of all its processes together."""
+"""What a command uses: wall time, CPU seconds and memory of all its processes together. On Linux.
+
+Looking takes time too, on cores that the command may need: what costs more is done less often.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,14 @@ from pathlib import Path
 import psutil
 
 LOOK_S = 0.05
-"""How often the processes are looked at; what one computes after the last look is not seen."""
+"""How often it is looked whether there is a first result, and at the first process."""
 
-MEMORY_LOOKS = 10
-"""Memory is looked at every so many looks, as that costs more."""
+FAMILY_LOOKS = 5
+"""All processes are looked at every so many looks; what one computes after the last of them is not seen. The kernel
+does not sum it up: Ray's own process does not wait for those that it started."""
+
+MEMORY_LOOKS = 20
+"""Memory is looked at every so many looks."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +55,20 @@ def used(command: Sequence[str | Path], waiting: tuple[Path, Sequence[str]] | No
     Raises:
         RuntimeError: it failed; with what it said.
     """
-    cpu: dict[tuple[int, float], float] = {}
+    cpu: dict[psutil.Process, float] = {}
     peak, first_s, looks = 0, None, 0
     with tempfile.TemporaryFile("w+") as said:
         start = time.perf_counter()
         with subprocess.Popen([*map(str, command)], stdout=said, stderr=said) as program:
             root = psutil.Process(program.pid)
+            family = [root]
             while program.poll() is None:
-                family = _family(root)
-                for process in family:
+                if looks % FAMILY_LOOKS == 0:
+                    family = _family(root)
+                for process in [root] if looks % FAMILY_LOOKS else family:
                     with suppress(psutil.Error):
                         times = process.cpu_times()
-                        cpu[process.pid, process.create_time()] = times.user + times.system
+                        cpu[process] = times.user + times.system
                 if looks % MEMORY_LOOKS == 0:
                     peak = max(peak, _memory(family))
                 if waiting is not None and first_s is None and _is_there(*waiting):
@@ -70,22 +79,22 @@ def used(command: Sequence[str | Path], waiting: tuple[Path, Sequence[str]] | No
         if program.returncode:
             said.seek(0)
             raise RuntimeError(f"{' '.join(map(str, command))} ended with {program.returncode}: {said.read()[-2000:]}")
-    driver = next((seconds for (pid, _), seconds in cpu.items() if pid == program.pid), 0.0)
-    return Usage(wall_s, sum(cpu.values()), peak, first_s, driver)
+    return Usage(wall_s, sum(cpu.values()), peak, first_s, cpu.get(root, 0.0))
 
 
 def _family(root: psutil.Process) -> list[psutil.Process]:
     with suppress(psutil.Error):
         return [root, *root.children(recursive=True)]
-    return []
+    return [root]
 
 
 def _memory(family: Sequence[psutil.Process]) -> int:
     """Proportional set sizes: a page that n processes share counts as an nth of a page in each."""
     total = 0
     for process in family:
-        with suppress(psutil.Error):
-            total += process.memory_full_info().pss
+        with suppress(OSError, StopIteration):
+            lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
+            total += 1024 * next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
     return total
 
 

@@ -29,7 +29,7 @@ from fer_batch.mend import known, mend
 from fer_batch.object_lease import lease_of
 from fer_batch.object_path import as_path, remove_all
 from fer_batch.path_names import PathNames, made_names
-from fer_batch.precision import choose
+from fer_batch.precision import choose, sized
 from fer_batch.process import CropSpec, RunContext
 from fer_batch.purged import STARTED, now
 from fer_batch.resources import check_stays_in_memory, local_gpus, place, usable_cpus
@@ -107,8 +107,7 @@ def run(
     base = config or RunConfig()
     purpose = passed(purpose, known(path).get("purpose") if path.is_dir() else None, path)
     check_stays_in_memory(base, asked)
-    if base.precision == "int8" and asked.gpus is None:
-        asked = replace(asked, gpus=0)  # it is for CPUs
+    asked = sized(asked, base.precision, bundle)
     ray_goes_on = _has_ray()
     with ExitStack() as stack:
         if asked.address is None:

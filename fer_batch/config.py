@@ -200,6 +200,7 @@ class Resources:
         copies: bytes of each machine's disk for copies of videos on object stores; None for 20 GB, or half of what is
             free if that is less.
         wait_s: seconds to wait for a cluster's nodes when there is none to work on.
+        actor_bytes: memory of one copy of the model, filled in where it is known; None for TensorFlow's.
     """
 
     workers: int | None = None
@@ -211,6 +212,7 @@ class Resources:
     stall_s: float = STALL_S
     wait_s: float = 600.0
     copies: int | None = None
+    actor_bytes: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("workers", "actors", "cpus"):

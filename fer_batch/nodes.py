@@ -52,7 +52,7 @@ def spread(nodes: Sequence[Node], asked: Resources, on_gpu: bool) -> dict[str, P
     gpus_left = math.inf if asked.gpus is None else asked.gpus
     for node in nodes:
         gpus = min(node.gpus, gpus_left) if on_gpu else 0.0
-        placed = _on_node(node, gpus, on_gpu)
+        placed = _on_node(node, gpus, on_gpu, asked.actor_bytes)
         if placed is None:
             continue
         actors = int(min(placed.actors, left))
@@ -62,7 +62,7 @@ def spread(nodes: Sequence[Node], asked: Resources, on_gpu: bool) -> dict[str, P
     return found
 
 
-def _on_node(node: Node, gpus: float, on_gpu: bool) -> Placement | None:
+def _on_node(node: Node, gpus: float, on_gpu: bool, actor_bytes: int | None) -> Placement | None:
     cpus = int(node.cpus)
     if cpus < 1:
         return None
@@ -71,7 +71,8 @@ def _on_node(node: Node, gpus: float, on_gpu: bool) -> Placement | None:
         workers = cpus if memory is None else min(cpus, memory // WORKER_BYTES)
         return Placement(cpus, workers, 0, 1.0, 0.0, 0.0, 1, 0) if workers else None
     try:
-        return place(Resources(gpus=gpus, memory=memory, address="cluster"), cpus, gpus)
+        asked = Resources(gpus=gpus, memory=memory, address="cluster", actor_bytes=actor_bytes)
+        return place(asked, cpus, gpus)
     except RefusedError:
         return None  # too little memory for a worker and a model
 
@@ -115,7 +116,7 @@ def shortage(asked: Resources, nodes: Sequence[Node]) -> str | None:
         cpus = ", ".join(f"{node.cpus:g}" for node in nodes)
         return (
             f"none of the {len(nodes)} nodes of the cluster can work: they count {cpus} CPUs, and a worker and a model "
-            f"need one and {(BASE_BYTES + WORKER_BYTES + ACTOR_BYTES) / GB:.1f} GB"
+            f"need one and {(BASE_BYTES + WORKER_BYTES + (asked.actor_bytes or ACTOR_BYTES)) / GB:.1f} GB"
         )
     return None
 

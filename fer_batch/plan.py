@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -18,17 +18,20 @@ lost one is no great loss and that progress is seen."""
 MIN_UNIT_COST_S = 0.5
 """Smaller units would be mostly overhead."""
 
+SMALLEST_SHARE = 0.125
+"""Size of the last units, as a share of the first: many would leave many small files."""
+
 MAX_UNIT_VIDEOS = 500
 """Most videos that share a unit and its files."""
 
 DECODE_S_PER_FRAME_MP = 0.0017
 """CPU seconds to decode a frame of a million pixels: H.264 on one core of a 2.x GHz server, measured."""
 
-DETECT_S = 0.016
+DETECT_S = 0.007
 """CPU seconds to find faces in a frame reduced to 640 pixels, measured likewise."""
 
-SCORE_S = 0.012
-"""CPU seconds to score a face with the default model in float32, measured likewise."""
+SCORE_S, SCORE_INT8_S = 0.012, 0.001
+"""CPU seconds to score a face with the default model in float32, and in int8, measured likewise."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,8 @@ def cost_s(video: VideoInfo, config: RunConfig, faces_per_frame: float = 1.0) ->
     samples = n_samples(video, config.sampling)
     if config.sampling.mode == "keyframes":
         decode *= 0.03
-    return decode + samples * (DETECT_S * (config.detection.long_side / 640) ** 2 + SCORE_S * faces_per_frame)
+    score = SCORE_INT8_S if config.precision == "int8" else SCORE_S
+    return decode + samples * (DETECT_S * (config.detection.long_side / 640) ** 2 + score * faces_per_frame)
 
 
 def n_samples(video: VideoInfo, sampling: Sampling) -> float:
@@ -116,41 +120,71 @@ def whole(video: VideoInfo) -> Segment:
     return Segment(replace(video, cuts=()), Cut(video.start_pts, 0, None), video.end_pts, True)
 
 
+UnitSize = Callable[[float], float]
+"""CPU seconds that the next unit should take, given those that are left to do."""
+
+
+def even(size: float) -> UnitSize:
+    """All units of one size."""
+    return lambda _left: size
+
+
+def shrinking(total: float, workers: int) -> UnitSize:
+    """Each unit half of a worker's equal share of what is left, so that all workers end at about the same time.
+
+    Known as factoring (Hummel, Schonberg and Flynn, 1992). A worker whose process has yet to start, or whose cores are
+    taken by others, does fewer units.
+
+    Args:
+        total: CPU seconds of all that is to be cut.
+        workers: how many there are.
+    """
+    first = min(UNIT_COST_S, total / (2 * workers))
+    least = max(MIN_UNIT_COST_S, SMALLEST_SHARE * first)
+    return lambda left: min(UNIT_COST_S, max(least, left / (2 * workers)))
+
+
 def segments(
     video: VideoInfo,
     cost: float,
-    target: float,
+    size: UnitSize,
     done: Iterable[tuple[int, int]] = (),
     bins: Bins | None = None,
 ) -> list[Segment]:
-    """Cut a video into segments of about `target` of its `cost`, without the PTS ranges that are `done`.
+    """Cut a video of some `cost`, in CPU seconds, into segments, without the PTS ranges that are `done`.
 
     Every segment begins and ends at one of the video's cuts, so that the result of a run does not depend on them. With
     `bins` each is at least as long as one, and says which it holds.
     """
-    found = _cut(video, cost, target, done, 0 if bins is None else bins.length_ms)
+    found = _cut(video, cost, size, done, 0 if bins is None else bins.length_ms)
     if bins is None or video.timing != "packets":
         return found
     known = (bins, video.cuts, video.clock, video.duration_ms)
     return [replace(s, bins=bins_between(*known, s.start.pts, s.end_pts, video.end_pts)) for s in found]
 
 
-def _cut(video: VideoInfo, cost: float, target: float, done: Iterable[tuple[int, int]], least_ms: int) -> list[Segment]:
+def _cut(
+    video: VideoInfo, cost: float, size: UnitSize, done: Iterable[tuple[int, int]], least_ms: int
+) -> list[Segment]:
     done = set(done)
     ranges = _remaining(video, done)
-    if not done and (cost <= 1.5 * target or len(video.cuts) == 1):
+    if not done and (cost <= 1.5 * size(cost) or len(video.cuts) == 1):
         return [whole(video)]
     least_pts = int(least_ms / 1000 / video.time_base)
-    wanted_pts = max(1, least_pts, int((video.end_pts - video.start_pts) * target / max(cost, 1e-9)))
+    pts_a_second = (video.end_pts - video.start_pts) / max(cost, 1e-9)
+    left_pts = sum(last - first.pts for first, last in ranges)
     bare = replace(video, cuts=())
     found: list[Segment] = []
     for first, last in ranges:
         start = first
         for cut in [c for c in video.cuts if first.pts < c.pts < last]:
+            wanted_pts = max(1, least_pts, int(pts_a_second * size(left_pts / pts_a_second)))
             if cut.pts - start.pts >= wanted_pts and last - cut.pts >= wanted_pts // 2:
                 found.append(Segment(bare, start, cut.pts, False))
+                left_pts -= cut.pts - start.pts
                 start = cut
         found.append(Segment(bare, start, last, False))
+        left_pts -= last - start.pts
     return found
 
 
@@ -194,17 +228,19 @@ def _remaining(video: VideoInfo, done: Iterable[tuple[int, int]]) -> list[tuple[
     return gaps
 
 
-def units(parts: Sequence[Segment], costs: Sequence[float], target: float) -> list[Unit]:
-    """Group segments into units of about `target` CPU seconds; a part of a longer video is a unit of its own."""
+def units(parts: Sequence[Segment], costs: Sequence[float], size: UnitSize) -> list[Unit]:
+    """Group segments, of some CPU seconds each, into units; a part of a longer video is a unit of its own."""
     found: list[Unit] = []
     packed: list[Segment] = []
-    total = 0.0
+    total, left = 0.0, sum(costs)
     for segment, cost in zip(parts, costs, strict=True):
         if not segment.is_whole:
             found.append(Unit((segment,)))
+            left -= cost
             continue
-        if packed and (total + cost > target or len(packed) >= MAX_UNIT_VIDEOS):
+        if packed and (total + cost > size(left) or len(packed) >= MAX_UNIT_VIDEOS):
             found.append(Unit(tuple(packed)))
+            left -= total
             packed, total = [], 0.0
         packed.append(segment)
         total += cost

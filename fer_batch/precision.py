@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from fer_batch.bundle import ModelBundle
-from fer_batch.config import AskedPrecision, Backend
+from fer_batch.config import AskedPrecision, Backend, Resources
 from fer_batch.errors import RefusedError
+from fer_batch.resources import INT8_ACTOR_BYTES, local_gpus
 from fer_batch.score import Precision
 
 MAY_LOSE: Final = {"accuracy": 0.005, "mean recall": 0.01}
@@ -47,6 +49,20 @@ def choose(asked: AskedPrecision, bundle: ModelBundle, *, on_gpu: bool) -> tuple
             )
         return "int8", "litert-cpu"
     return asked, "tensorflow-gpu" if on_gpu else "tensorflow-cpu"
+
+
+def sized(asked: Resources, precision: AskedPrecision, bundle: ModelBundle) -> Resources:
+    """The same resources with what the precision asks of them: int8 is for CPUs, and such a model is small.
+
+    Raises:
+        RefusedError: as :func:`choose` does.
+    """
+    if precision == "int8" and asked.gpus is None:
+        asked = replace(asked, gpus=0)
+    may_have_gpu = asked.gpus != 0 and (asked.address is not None or local_gpus() > 0)
+    if may_have_gpu or choose(precision, bundle, on_gpu=False)[0] != "int8":
+        return asked
+    return replace(asked, actor_bytes=INT8_ACTOR_BYTES)
 
 
 def too_much(bundle: ModelBundle) -> list[str]:

@@ -23,6 +23,9 @@ WORKER_BYTES = int(0.35 * GB)
 ACTOR_BYTES = int(0.9 * GB)
 """A model actor with TensorFlow, measured."""
 
+INT8_ACTOR_BYTES = int(0.2 * GB)
+"""A model actor with an int8 model, without TensorFlow, measured."""
+
 STORE_BYTES = 200 * 1000**2
 """Ray's object store: it only ever holds crops on their way to a model."""
 
@@ -110,6 +113,7 @@ def place(asked: Resources, cpus: int, gpus: float) -> Placement:
     if asked.gpus is not None and asked.gpus > gpus:
         raise RefusedError(f"--gpus {asked.gpus:g} asked, but there are {gpus:g}; ask for at most {gpus:g}")
     used = asked.cpus or cpus
+    actor_bytes = asked.actor_bytes or ACTOR_BYTES
     used_gpus = gpus if asked.gpus is None else asked.gpus
     actors = asked.actors or (max(1, int(used_gpus)) if used_gpus else math.ceil(used / CPUS_PER_ACTOR))
     workers = asked.workers or used
@@ -117,15 +121,15 @@ def place(asked: Resources, cpus: int, gpus: float) -> Placement:
     if asked.memory is not None:
         least = BASE_BYTES + store + (asked.workers or 1) * WORKER_BYTES
         if asked.actors is None:
-            actors = max(1, min(actors, (asked.memory - least) // ACTOR_BYTES))
-        fixed = BASE_BYTES + store + actors * ACTOR_BYTES
+            actors = max(1, min(actors, (asked.memory - least) // actor_bytes))
+        fixed = BASE_BYTES + store + actors * actor_bytes
         fitting = (asked.memory - fixed) // WORKER_BYTES
         if fitting < (asked.workers or 1):
             wanted = asked.workers or 1
             need = fixed + wanted * WORKER_BYTES
             raise RefusedError(
                 f"--memory {asked.memory / GB:.1f} GB is too little: Ray {(BASE_BYTES + store) / GB:.2f} GB + "
-                f"{_count(actors, 'model')} x {ACTOR_BYTES / GB:.2f} GB + {_count(wanted, 'worker')} x "
+                f"{_count(actors, 'model')} x {actor_bytes / GB:.2f} GB + {_count(wanted, 'worker')} x "
                 f"{WORKER_BYTES / GB:.2f} GB = {need / GB:.2f} GB"
             )
         workers = min(workers, int(fitting))
@@ -139,12 +143,14 @@ def place(asked: Resources, cpus: int, gpus: float) -> Placement:
         actor_gpus=_share(used_gpus, actors) if used_gpus < actors else float(used_gpus // actors),
         actor_threads=max(1, used // actors),
         store_bytes=store,
-        worker_bytes=None if asked.address is not None else _worker_bytes(asked.memory, store, actors, workers),
+        worker_bytes=None
+        if asked.address is not None
+        else _worker_bytes(asked.memory, store + actors * actor_bytes, workers),
     )
 
 
-def _worker_bytes(memory: int | None, store: int, actors: int, workers: int) -> int:
-    share = ((memory or memory_bytes()) - BASE_BYTES - store - actors * ACTOR_BYTES) // workers
+def _worker_bytes(memory: int | None, store_and_actors: int, workers: int) -> int:
+    share = ((memory or memory_bytes()) - BASE_BYTES - store_and_actors) // workers
     least, most = WORKER_LIMITS
     return max(least, min(most, share))
 

@@ -12,7 +12,19 @@ from dataclasses import dataclass, field, replace
 
 from fer_batch.bins import Bins
 from fer_batch.config import RunConfig
-from fer_batch.plan import MAX_UNIT_VIDEOS, MIN_UNIT_COST_S, UNIT_COST_S, Segment, Unit, cost_s, segments, units, whole
+from fer_batch.plan import (
+    MAX_UNIT_VIDEOS,
+    UNIT_COST_S,
+    Segment,
+    Unit,
+    UnitSize,
+    cost_s,
+    even,
+    segments,
+    shrinking,
+    units,
+    whole,
+)
 from fer_batch.probe import VideoInfo
 
 MAX_ATTEMPTS = 3
@@ -25,7 +37,7 @@ class Schedule:
 
     Attributes:
         config: for the estimate of costs.
-        workers: units are made so small that each worker has at least two.
+        workers: units are made so small that each worker has at least two, and all end at about the same time.
         committed: tells the PTS ranges of a video that an earlier run committed.
         known_ids: ids of videos that are done or scheduled.
         duplicates: files with the content of another, to be entered in the ledger when that one is done.
@@ -66,7 +78,7 @@ class Schedule:
             share = self._waiting_s / (2 * self.workers)
             enough = share >= UNIT_COST_S or len(self._waiting) >= 2 * self.workers * MAX_UNIT_VIDEOS
             if self._waiting and (all_found or enough):
-                self._cut(min(UNIT_COST_S, max(MIN_UNIT_COST_S, share)))
+                self._cut(shrinking(self._waiting_s, self.workers) if all_found else even(UNIT_COST_S))
         return self._ready.popleft() if self._ready else None
 
     def backlog(self) -> int:
@@ -103,14 +115,16 @@ class Schedule:
         self._open.pop(video_id, None)
         self._ready = deque(u for u in self._ready if all(s.video.video_id != video_id for s in u.segments))
 
-    def _cut(self, target: float) -> None:
+    def _cut(self, size: UnitSize) -> None:
         parts: list[Segment] = []
         costs: list[float] = []
         bins = Bins.of(self.config)
         is_uncut = self.config.privacy.level == "tracks"  # a segment's faces would wait on a disk for the others
+        later = self._waiting_s
         for video, cost in self._waiting:
+            later -= cost
             done = self.committed(video.video_id)
-            cut = [whole(video)] if is_uncut else segments(video, cost, target, done, bins)
+            cut = [whole(video)] if is_uncut else segments(video, cost, _before(later, size), done, bins)
             if cut == [] or not cut[0].is_whole:
                 bare = replace(video, cuts=())
                 self.kept_ms += video.duration_ms - sum(segment.duration_ms for segment in cut)
@@ -121,4 +135,9 @@ class Schedule:
             parts += cut
             costs += [cost * segment.duration_ms / max(1, video.duration_ms) for segment in cut]
         self._waiting, self._waiting_s = [], 0.0
-        self._ready += units(parts, costs, target)
+        self._ready += units(parts, costs, size)
+
+
+def _before(later: float, size: UnitSize) -> UnitSize:
+    """The sizes for a part of the work, with some CPU seconds to do after it."""
+    return lambda left: size(left + later)

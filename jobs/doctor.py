@@ -89,10 +89,17 @@ def _cores() -> Finding:
 def _memory() -> Finding:
     import psutil
 
+    from fer_batch.bundle import ModelBundle
+    from fer_batch.config import Resources
+    from fer_batch.precision import sized
     from fer_batch.resources import ACTOR_BYTES, BASE_BYTES, GB, STORE_BYTES, WORKER_BYTES, usable_cpus
 
     free = psutil.virtual_memory().available
-    need = BASE_BYTES + STORE_BYTES + ACTOR_BYTES + usable_cpus() * WORKER_BYTES
+    try:
+        model = sized(Resources(), "auto", ModelBundle.load()).actor_bytes or ACTOR_BYTES
+    except FerBatchError:  # the line on the model tells it
+        model = ACTOR_BYTES
+    need = BASE_BYTES + STORE_BYTES + model + usable_cpus() * WORKER_BYTES
     detail = f"{free / GB:.1f} GB free, a run needs about {need / GB:.1f} GB"
     return Finding(
         "memory", "ok" if free > need else "warning", detail, "" if free > need else "use fewer --workers or --memory"

@@ -194,7 +194,7 @@ def carry_out(
         from jobs.dry_run import dry_run as tell
 
         tell(settings.inputs, settings.out, settings.config, settings.include, settings.exclude, settings.resources,
-             as_json)  # fmt: skip
+             settings.model, as_json)  # fmt: skip
         return
 
     from fer_batch.api import run as run_videos

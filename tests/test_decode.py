@@ -13,7 +13,7 @@ import pytest
 from fer_batch.config import Sampling
 from fer_batch.decode import FrameSample, SegmentReader
 from fer_batch.errors import VideoError
-from fer_batch.plan import segments, whole
+from fer_batch.plan import even, segments, whole
 from fer_batch.probe import probe
 from tests.clips import Clip, Clips, build, constant_times, read_frame_number
 
@@ -88,7 +88,7 @@ def test_the_cut_into_segments_does_not_matter(tmp_path: Path, suffix: str, samp
     video = probe(clip.path)
     uncut = read(clip.path, sampling)
     for target in (100, 5, 1):
-        cut = segments(video, 100, target)
+        cut = segments(video, 100, even(target))
         samples = [sample for segment in cut for sample in SegmentReader(segment, sampling)]
         assert [(s.frame_index, s.timestamp_ms, s.duration_ms) for s in samples] == [
             (s.frame_index, s.timestamp_ms, s.duration_ms) for s in uncut
@@ -97,7 +97,7 @@ def test_the_cut_into_segments_does_not_matter(tmp_path: Path, suffix: str, samp
             assert ours.image is not None
             assert theirs.image is not None
             np.testing.assert_array_equal(ours.image, theirs.image)
-    assert len(segments(video, 100, 1)) > 5
+    assert len(segments(video, 100, even(1))) > 5
 
 
 @pytest.mark.parametrize("name", ["ntsc", "vfr", "matroska", "constant"])
@@ -192,7 +192,7 @@ def test_a_place_from_which_a_stream_only_heals_is_no_cut(tmp_path: Path, codec:
         everything = [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
     video = probe(path)
     for target in (100, 1):
-        for segment in segments(video, 100, target):
+        for segment in segments(video, 100, even(target)):
             for sample in SegmentReader(segment, Sampling()):
                 assert sample.image is not None
                 np.testing.assert_array_equal(sample.image, everything[sample.frame_index])

@@ -4,16 +4,33 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fer_batch.bundle import ModelBundle
 from fer_batch.config import Resources, RunConfig, Sampling
 from fer_batch.errors import RefusedError
-from fer_batch.plan import Segment, Unit, cost_s, disjoint, segments, tiling, units, whole
+from fer_batch.plan import (
+    MIN_UNIT_COST_S,
+    SMALLEST_SHARE,
+    UNIT_COST_S,
+    Segment,
+    Unit,
+    cost_s,
+    disjoint,
+    even,
+    segments,
+    shrinking,
+    tiling,
+    units,
+    whole,
+)
+from fer_batch.precision import sized
 from fer_batch.probe import Cut, VideoInfo
-from fer_batch.resources import place
+from fer_batch.resources import INT8_ACTOR_BYTES, place
 from fer_batch.schedule import MAX_ATTEMPTS, Schedule
 
 
@@ -44,7 +61,7 @@ def test_segments_cover_what_is_not_done_exactly_once(seconds: int, target: floa
         end = borders[min(first + count, len(borders) - 1)]
         if not committed or start >= committed[-1][1]:
             committed.append((start, end))
-    parts = segments(clip, 10, target, committed)
+    parts = segments(clip, 10, even(target), committed)
     covered = sorted(committed + ranges(parts))
     assert covered[0][0] == 0
     assert covered[-1][1] == clip.end_pts
@@ -81,15 +98,15 @@ def test_ranges_with_a_gap_cover_nothing() -> None:
 
 
 def test_a_short_video_is_not_cut() -> None:
-    (only,) = segments(video(10), 1.0, 60)
+    (only,) = segments(video(10), 1.0, even(60))
     assert only.is_whole
     assert only.video.cuts == ()
 
 
 def test_short_videos_share_a_unit_and_parts_of_long_ones_do_not() -> None:
     short = [whole(video(5, f"s{i}")) for i in range(7)]
-    long = segments(video(100, "long"), 30, 10)
-    found = units([*short, *long], [1.0] * 7 + [10.0] * len(long), 3.5)
+    long = segments(video(100, "long"), 30, even(10))
+    found = units([*short, *long], [1.0] * 7 + [10.0] * len(long), even(3.5))
     sizes = [len(unit.segments) for unit in found]
     assert sizes.count(3) == 2
     assert len([unit for unit in found if not unit.segments[0].is_whole]) == len(long)
@@ -121,10 +138,38 @@ def drain(plan: Schedule) -> list[Unit]:
     return found
 
 
-def test_one_clip_is_cut_so_that_each_worker_has_two_units() -> None:
+def test_one_clip_is_cut_so_that_each_worker_has_units_enough() -> None:
     plan = schedule(workers=2)
     plan.add(video(60))
-    assert 4 <= len(drain(plan)) <= 5
+    found = drain(plan)
+    assert 4 <= len(found) <= 8
+    sizes = [unit.media_ms for unit in found]
+    assert max(sizes[-2:]) < sizes[0]
+
+
+@given(st.integers(1, 64), st.floats(1, 100_000), st.lists(st.floats(0, 5), max_size=64))
+def test_workers_that_begin_late_end_with_the_others(workers: int, total: float, delays: list[float]) -> None:
+    """Each takes the next unit when it is free; nobody waits for another longer than the last units take."""
+    size, left, sizes = shrinking(total, workers), total, []
+    while left > 1e-9:
+        sizes.append(min(left, size(left)))
+        left -= sizes[-1]
+    assert sizes[0] <= UNIT_COST_S
+    assert all(a >= b - 1e-9 for a, b in pairwise(sizes))
+    ends = [*(delays + workers * [0.0])[:workers]]
+    for unit in sizes:
+        ends[ends.index(min(ends))] += unit
+    smallest = max(MIN_UNIT_COST_S, sizes[0] * SMALLEST_SHARE)
+    if total > 2 * workers * 5 + 2 * workers * smallest:  # else one who begins late may find nothing left
+        assert max(ends) - min(ends) <= smallest + 1e-6
+
+
+def test_the_last_units_are_not_many() -> None:
+    size, left, count = shrinking(60_000, 100), 60_000.0, 0
+    while left > 0:
+        left -= size(left)
+        count += 1
+    assert count < 1_800  # 1,000, were all as large as the first
 
 
 def test_waits_for_more_before_cutting_unless_all_is_found() -> None:
@@ -246,6 +291,34 @@ def test_too_little_shared_memory_is_refused_rather_than_a_disk_used(monkeypatch
     with pytest.raises(RefusedError, match=r"64 MB free.*--shm-size"):
         place(Resources(), 4, 0)
     assert place(Resources(address="cluster:6379"), 4, 0).store_bytes > 0  # a cluster's is not ours
+
+
+def test_a_small_model_leaves_more_memory_to_workers() -> None:
+    asked = Resources(memory=2 * 10**9)
+    with pytest.raises(RefusedError, match=r"1 model x 0\.90 GB"):
+        place(asked, 4, 0)
+    assert place(replace(asked, actor_bytes=INT8_ACTOR_BYTES), 4, 0).workers == 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "gpus", "precision", "is_small"),
+    [
+        (Resources(), 0, "auto", True),
+        (Resources(), 0, "float32", False),
+        (Resources(), 1, "auto", False),
+        (Resources(gpus=0), 1, "auto", True),
+        (Resources(), 1, "int8", True),  # which is for CPUs, so no GPU is asked for
+        (Resources(address="auto"), 0, "auto", False),  # its nodes may have GPUs
+        (Resources(address="auto", gpus=0), 0, "auto", True),
+    ],
+)
+def test_a_model_is_small_where_only_int8_can_run_it(
+    asked: Resources, gpus: int, precision: Any, is_small: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fer_batch.precision.local_gpus", lambda: gpus)
+    found = sized(asked, precision, ModelBundle.load())
+    assert found.actor_bytes == (INT8_ACTOR_BYTES if is_small else None)
+    assert found.gpus == (0 if precision == "int8" else asked.gpus)
 
 
 def test_memory_limits_the_number_of_workers() -> None:

@@ -22,7 +22,7 @@ from fer_batch.config import Detection, RunConfig, Sampling
 from fer_batch.detect import check_detector
 from fer_batch.errors import RefusedError, StoppedError, VideoError
 from fer_batch.ledger import drop_orphans, join
-from fer_batch.plan import Unit, segments, whole
+from fer_batch.plan import Unit, even, segments, whole
 from fer_batch.probe import probe
 from fer_batch.process import CropSpec, RunContext
 from fer_batch.schema import EMOTIONS, FACES, FRAMES, PROBABILITIES
@@ -134,7 +134,7 @@ def test_segments_join_to_the_same_rows_as_the_whole_video(clips: Clips, context
     cut = RunContext(tmp_path / "cut", context.config, context.detector, context.crop, context.metadata)
     create_folders(cut.path)
     write_json(cut.path / "run.json", {"state": "running"})
-    parts = segments(video, 100, 25)
+    parts = segments(video, 100, even(25))
     assert len(parts) > 2
     for part in reversed(parts):
         do_unit(Unit((part,)), cut, Brightness())

@@ -14,7 +14,7 @@ from fer_batch.aggregate import summary
 from fer_batch.bins import Bins
 from fer_batch.config import Privacy, RunConfig, Sampling
 from fer_batch.detect import Face
-from fer_batch.plan import segments
+from fer_batch.plan import even, segments
 from fer_batch.probe import Cut, VideoInfo
 from fer_batch.process import SampledFrame
 
@@ -44,7 +44,7 @@ def test_each_whole_bin_is_in_one_segment_which_reads_all_of_it(
     assert bins.start_ms % 30_000 == 0
     assert start_ms <= bins.start_ms < start_ms + 30_000
     whole = video(ticks, [at for at in cut_at if at < ticks], zero)
-    found = [part.bins for part in segments(whole, pieces, 1.0, bins=bins)]
+    found = [part.bins for part in segments(whole, pieces, even(1.0), bins=bins)]
     numbers = [number for held in found if held is not None for number in range(held.first, held.end)]
     assert numbers == list(range(max(0, 10 * ticks - bins.start_ms) // 30_000))
     places = {cut.pts for cut in whole.cuts} | {whole.end_pts}
