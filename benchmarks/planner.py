@@ -30,6 +30,7 @@ from fer_batch.errors import FerBatchError
 from fer_batch.process import BATCH, MAX_IN_FLIGHT
 from fer_batch.resources import CPUS_PER_ACTOR, STORE_BYTES
 from fer_batch.store import Run
+from fer_batch.unit_size import UNIT_COST_S
 
 HOUR_S = 3600.0
 
@@ -166,7 +167,7 @@ def measured_here(clips: Sequence[Path], gpu_faces_s: float) -> Costs:
 
 def unit_hours(costs: Costs, video_s: float) -> float:
     """Hours of video in a unit: short videos share one, of a long one it is a part."""
-    a_unit = plan.UNIT_COST_S / (costs.cpu_s + costs.score_s)
+    a_unit = UNIT_COST_S / (costs.cpu_s + costs.score_s)
     return min(max(a_unit, min(video_s / HOUR_S, 1.5 * a_unit)), plan.MAX_UNIT_VIDEOS * video_s / HOUR_S)
 
 

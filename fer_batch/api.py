@@ -28,6 +28,7 @@ from fer_batch.ledger import drop_orphans, join, pieces
 from fer_batch.mend import known, mend
 from fer_batch.object_lease import lease_of
 from fer_batch.object_path import as_path, remove_all
+from fer_batch.page import counted
 from fer_batch.path_names import PathNames, made_names
 from fer_batch.precision import choose, sized
 from fer_batch.process import CropSpec, RunContext
@@ -254,7 +255,8 @@ def _carry_out(
                 state.count(driver.counts, todo.found)
         if not todo.found and not next(pieces(run_now, ["path"]), ()):
             raise RefusedError(
-                f"no video found in {', '.join(discovery.shown)} ({discovery.passed_over} other files passed over)"
+                f"no video found in {', '.join(discovery.shown)} "
+                f"({counted(discovery.passed_over, 'other file')} passed over)"
             )
         join(run_now, context.metadata)
         copies = [video for video in schedule.duplicates if video.video_id not in todo.purged.withheld]

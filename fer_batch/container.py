@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 import av
@@ -173,40 +174,35 @@ def check_readable(path: AnyPath) -> os.stat_result | ObjectStatus:
     Raises:
         VideoError: ``vanished``, ``unreadable`` or ``empty``.
     """
-    if isinstance(path, ObjectPath):
-        return _check_object(path)
+    kind = "object" if isinstance(path, ObjectPath) else "file"
     try:
-        status = os.stat(path)
-        if stat.S_ISDIR(status.st_mode):
-            raise VideoError("unreadable", "a folder that cannot be listed; check its permissions")
-        if not stat.S_ISREG(status.st_mode):
-            raise VideoError("unreadable", "not a regular file")
-        with open(path, "rb"):
-            pass
+        status = _opened_object(path) if isinstance(path, ObjectPath) else _opened_file(path)
     except FileNotFoundError as error:
-        raise VideoError("vanished", "the file is no longer there; put it back and use --retry-failed") from error
+        raise VideoError("vanished", f"the {kind} is no longer there; put it back and use --retry-failed") from error
     except OSError as error:
         raise VideoError(
-            "unreadable", f"cannot be read: {error.strerror}; check the file and its permissions"
+            "unreadable",
+            f"cannot be read: {error.strerror}; check the {kind} and its permissions, then use --retry-failed",
         ) from error
     if status.st_size == 0:
-        raise VideoError("empty", "the file is empty (0 bytes)")
+        raise VideoError("empty", f"the {kind} is empty (0 bytes)")
     return status
 
 
-def _check_object(path: ObjectPath) -> ObjectStatus:
-    try:
-        status = object_status(path)
-        if status.st_size:
-            open_object(path).close()
-    except FileNotFoundError as error:
-        raise VideoError("vanished", "the object is no longer there; put it back and use --retry-failed") from error
-    except OSError as error:
-        raise VideoError(
-            "unreadable", f"cannot be read: {error.strerror}; check its permissions, then use --retry-failed"
-        ) from error
-    if status.st_size == 0:
-        raise VideoError("empty", "the object is empty (0 bytes)")
+def _opened_file(path: Path) -> os.stat_result:
+    status = os.stat(path)
+    if stat.S_ISDIR(status.st_mode):
+        raise VideoError("unreadable", "a folder that cannot be listed; check its permissions")
+    if not stat.S_ISREG(status.st_mode):
+        raise VideoError("unreadable", "not a regular file")
+    with open(path, "rb"):
+        return status
+
+
+def _opened_object(path: ObjectPath) -> ObjectStatus:
+    status = object_status(path)
+    if status.st_size:
+        open_object(path).close()
     return status
 
 

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from fer_batch.bins import BinRange, Bins, bins_between
 from fer_batch.config import RunConfig, Sampling
 from fer_batch.probe import Cut, VideoInfo
-
-UNIT_COST_S = 60.0
-"""CPU seconds that a unit should take: long enough that starting and committing it cost little, short enough that a
-lost one is no great loss and that progress is seen."""
-
-MIN_UNIT_COST_S = 0.5
-"""Smaller units would be mostly overhead."""
-
-SMALLEST_SHARE = 0.125
-"""Size of the last units, as a share of the first: many would leave many small files."""
+from fer_batch.unit_size import UnitSize
 
 MAX_UNIT_VIDEOS = 500
 """Most videos that share a unit and its files."""
@@ -118,30 +109,6 @@ def sampled_window_ms(video: VideoInfo, sampling: Sampling) -> int:
 def whole(video: VideoInfo) -> Segment:
     """All of a video as one segment."""
     return Segment(replace(video, cuts=()), Cut(video.start_pts, 0, None), video.end_pts, True)
-
-
-UnitSize = Callable[[float], float]
-"""CPU seconds that the next unit should take, given those that are left to do."""
-
-
-def even(size: float) -> UnitSize:
-    """All units of one size."""
-    return lambda _left: size
-
-
-def shrinking(total: float, workers: int) -> UnitSize:
-    """Each unit half of a worker's equal share of what is left, so that all workers end at about the same time.
-
-    Known as factoring (Hummel, Schonberg and Flynn, 1992). A worker whose process has yet to start, or whose cores are
-    taken by others, does fewer units.
-
-    Args:
-        total: CPU seconds of all that is to be cut.
-        workers: how many there are.
-    """
-    first = min(UNIT_COST_S, total / (2 * workers))
-    least = max(MIN_UNIT_COST_S, SMALLEST_SHARE * first)
-    return lambda left: min(UNIT_COST_S, max(least, left / (2 * workers)))
 
 
 def segments(

@@ -5,27 +5,15 @@ Knows nothing of Ray and does no work itself, so every rule here can be tested o
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from fer_batch.bins import Bins
 from fer_batch.config import RunConfig
-from fer_batch.plan import (
-    MAX_UNIT_VIDEOS,
-    UNIT_COST_S,
-    Segment,
-    Unit,
-    UnitSize,
-    cost_s,
-    even,
-    segments,
-    shrinking,
-    units,
-    whole,
-)
+from fer_batch.plan import MAX_UNIT_VIDEOS, Segment, Unit, cost_s, segments, units, whole
 from fer_batch.probe import VideoInfo
+from fer_batch.unit_size import UnitSize, about, before, enough, full, growing, shrinking
 
 MAX_ATTEMPTS = 3
 """How often a unit whose worker dies is tried before its video fails."""
@@ -53,6 +41,7 @@ class Schedule:
     kept_ms: int = 0
     _waiting: list[tuple[VideoInfo, float]] = field(default_factory=list)
     _waiting_s: float = 0.0
+    _begun_s: float = 0.0
     _ready: deque[Unit] = field(default_factory=deque)
     _open: dict[str, tuple[VideoInfo, set[int]]] = field(default_factory=dict)
     _complete: list[VideoInfo] = field(default_factory=list)
@@ -75,15 +64,16 @@ class Schedule:
             all_found: no further videos will be added.
         """
         if not self._ready:
-            share = self._waiting_s / (2 * self.workers)
-            enough = share >= UNIT_COST_S or len(self._waiting) >= 2 * self.workers * MAX_UNIT_VIDEOS
-            if self._waiting and (all_found or enough):
-                self._cut(shrinking(self._waiting_s, self.workers) if all_found else even(UNIT_COST_S))
+            waiting, workers = self._waiting_s, self.workers
+            is_enough = enough(waiting, workers) or len(self._waiting) >= 2 * workers * MAX_UNIT_VIDEOS
+            if self._waiting and (all_found or is_enough):
+                size = shrinking(waiting, workers) if all_found else full()
+                self._cut(growing(size, self._begun_s, waiting, workers))
         return self._ready.popleft() if self._ready else None
 
     def backlog(self) -> int:
         """About how many units could be begun now."""
-        return len(self._ready) + math.ceil(self._waiting_s / UNIT_COST_S)
+        return len(self._ready) + about(self._waiting_s)
 
     def next_complete(self) -> VideoInfo | None:
         """A video whose segments are all committed and wait to be joined."""
@@ -124,7 +114,7 @@ class Schedule:
         for video, cost in self._waiting:
             later -= cost
             done = self.committed(video.video_id)
-            cut = [whole(video)] if is_uncut else segments(video, cost, _before(later, size), done, bins)
+            cut = [whole(video)] if is_uncut else segments(video, cost, before(later, size), done, bins)
             if cut == [] or not cut[0].is_whole:
                 bare = replace(video, cuts=())
                 self.kept_ms += video.duration_ms - sum(segment.duration_ms for segment in cut)
@@ -134,10 +124,6 @@ class Schedule:
                     self._complete.append(bare)
             parts += cut
             costs += [cost * segment.duration_ms / max(1, video.duration_ms) for segment in cut]
+        self._begun_s += self._waiting_s
         self._waiting, self._waiting_s = [], 0.0
         self._ready += units(parts, costs, size)
-
-
-def _before(later: float, size: UnitSize) -> UnitSize:
-    """The sizes for a part of the work, with some CPU seconds to do after it."""
-    return lambda left: size(left + later)

@@ -6,8 +6,12 @@ Wu, Peng and Yu (2023), YuNet: a tiny millisecond-level face detector. What is d
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
+
+# Read as it is imported: builds of ONNX Runtime tell their maker of their use unless this is set.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import cv2
 import numpy as np

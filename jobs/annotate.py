@@ -7,19 +7,18 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+from rich.progress import TimeRemainingColumn
 
 from fer_batch.errors import RefusedError, VideoError
 from jobs.interrupt import INTERRUPTED
+from jobs.live_line import LiveLine
 from jobs.shown import refuse_single_people, refuse_without_faces
 from jobs.values import clock
 
@@ -89,7 +88,7 @@ def annotate(
     tables = None if run is None else _tables(run, info)
     masks, stretches = None, list["Stretch"]()
     errors = Console(stderr=True)
-    with _interruptible(errors, out), _Progress(errors, quiet=as_json) as progress:
+    with _interruptible(errors, out), _Frames(errors, quiet=as_json) as progress:
         if obscure:
             masks, stretches = _look(info, detector_model, min_score, detect_size, progress)
         made = make_video(
@@ -162,7 +161,7 @@ def _tables(path: Path, info: VideoInfo) -> Tables:
 
 
 def _look(
-    info: VideoInfo, detector_model: Path | None, min_score: float, detect_size: int, progress: _Progress
+    info: VideoInfo, detector_model: Path | None, min_score: float, detect_size: int, progress: _Frames
 ) -> tuple[Masks, list[Stretch]]:
     from dataclasses import replace
 
@@ -234,37 +233,21 @@ def _sound(outcome: dict[str, Any]) -> str:
     return outcome["sound"] if outcome["sound"] == "muted" else ", ".join(outcome["sound"]) or "none"
 
 
-class _Progress:
-    """One live line at a terminal, plain lines elsewhere, nothing for programs; a context manager."""
+class _Frames(LiveLine):
+    """How many frames are done, in each of some phases."""
 
     def __init__(self, console: Console, quiet: bool) -> None:
-        from jobs.progress import PLAIN_EVERY_S
+        super().__init__(console, quiet, TimeRemainingColumn())
 
-        self._every_s = PLAIN_EVERY_S
-        self._console, self._quiet = console, quiet
-        self._live = console.is_terminal and not quiet
-        self._said_s = 0.0
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=None), TaskProgressColumn())
-        self._bar = Bar(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not self._live)
-
-    def __enter__(self) -> _Progress:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
-
-    def phase(self, name: str) -> Any:
+    def phase(self, name: str) -> Callable[[int, int], None]:
         """A function to be told how many frames are done, of how many."""
         task = self._bar.add_task(name, total=None)
 
         def show(done: int, total: int) -> None:
+            most = max(done, total)
             if self._live:
-                self._bar.update(task, completed=done, total=max(done, total))
-            elif not self._quiet and time.monotonic() - self._said_s >= self._every_s:
-                self._said_s = time.monotonic()
-                self._console.print(f"{name}: {done}/{max(done, total)} frames", markup=False, highlight=False)
+                self._bar.update(task, completed=done, total=most)
+            else:
+                self._plainly(f"{name}: {done}/{most} frames")
 
         return show

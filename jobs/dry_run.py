@@ -16,6 +16,7 @@ from fer_batch.config import Resources, RunConfig
 from fer_batch.discover import Discovery
 from fer_batch.errors import RefusedError, VideoError
 from fer_batch.object_path import AnyPath
+from fer_batch.page import counted
 from fer_batch.plan import cost_s, n_samples
 from fer_batch.precision import choose, sized
 from fer_batch.probe import VideoInfo, probe
@@ -59,7 +60,7 @@ def dry_run(
     failures = [item for item in probed if not isinstance(item, VideoInfo)]
     if not probed:
         named = ", ".join(discovery.shown)
-        raise RefusedError(f"no video found in {named} ({discovery.passed_over} other files passed over)")
+        raise RefusedError(f"no video found in {named} ({counted(discovery.passed_over, 'other file')} passed over)")
     samples = sum(n_samples(video, config.sampling) for video in videos)
     seconds = START_S + sum(cost_s(video, config) for video in videos) / placement.cpus
     estimate = {
@@ -77,10 +78,10 @@ def dry_run(
         return
     console = Console()
     length = clock(sum(video.duration_ms for video in videos))
-    found = f"{len(videos)} videos, {length} in all, about {samples:.0f} samples"
+    found = f"{counted(len(videos), 'video')}, {length} in all, about {samples:.0f} samples"
     disk = decimal(round(samples * (FACE_ROW_BYTES + FRAME_ROW_BYTES)))
     lines = [
-        f"{found} ({discovery.passed_over} other files passed over)",
+        f"{found} ({counted(discovery.passed_over, 'other file')} passed over)",
         f"about {clock(round(seconds * 1000))} and {disk} of tables with one face a frame, by {placement.describe()}",
         *(f"cannot be used: {path_text(path)}: {reason}" for path, reason in failures),
     ]

@@ -2,58 +2,27 @@
 
 from __future__ import annotations
 
-import time
-from types import TracebackType
-
 from rich.console import Console
-from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn
-from rich.progress import Progress as Bar
+from rich.progress import TextColumn
 
 from fer_batch.page import counted
 from fer_batch.progress import Progress
+from jobs.live_line import LiveLine
 from jobs.values import clock
 
-PLAIN_EVERY_S = 10.0
-"""How often a plain line is written."""
 
-
-class Display:
-    """A context manager; call it with each :class:`fer_batch.progress.Progress`.
-
-    Args:
-        console: where to show it (standard error, so that standard output stays for results).
-        quiet: show nothing.
+class Display(LiveLine):
+    """A run's; call it with each :class:`fer_batch.progress.Progress`.
 
     Attributes:
         withheld: how many files were left out so far, as a person in them was removed from the run.
     """
 
     def __init__(self, console: Console, quiet: bool = False) -> None:
-        self._console, self._quiet = console, quiet
-        self._live = console.is_terminal and not quiet
-        self._said_s = 0.0
+        super().__init__(console, quiet, TextColumn("{task.fields[detail]}"))
         self._phase = ""
         self.withheld = 0
-        self._bar = Bar(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[detail]}"),
-            console=console,
-            transient=True,
-            disable=not self._live,
-        )
         self._task = self._bar.add_task("starting", total=None, detail="")
-
-    def __enter__(self) -> Display:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
 
     def __call__(self, progress: Progress) -> None:
         """Show it."""
@@ -68,11 +37,9 @@ class Display:
                 completed=progress.kept_ms + progress.done_ms,
                 detail=text,
             )
-        elif not self._quiet:
-            due = time.monotonic() - self._said_s >= PLAIN_EVERY_S
-            if due or progress.phase != self._phase:
-                self._console.print(f"{progress.phase}: {text}" if text else progress.phase, markup=False)
-                self._said_s, self._phase = time.monotonic(), progress.phase
+            return
+        self._plainly(f"{progress.phase}: {text}" if text else progress.phase, progress.phase != self._phase)
+        self._phase = progress.phase
 
 
 def describe(progress: Progress) -> str:

@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 
 from fer_batch import Run
 from fer_batch.bundle import ModelBundle
+from fer_batch.errors import RefusedError
 from fer_batch.schema import EMOTIONS, FACES, FRAMES, VIDEOS
 from jobs import cli
 from jobs.cli import app
@@ -221,11 +222,13 @@ def test_dry_run_writes_nothing(clips: Clips, tmp_path: Path) -> None:
         shutil.copy(source, tmp_path / name)
     result = CliRunner().invoke(app, ["run", str(tmp_path), "--out", str(tmp_path / "out"), "--dry-run"])
     assert result.exit_code == 0
-    assert "1 videos, 0:06 in all" in result.stdout
+    assert "1 video, 0:06 in all, about 13 samples (0 other files passed over)" in result.stdout
     assert "cannot be used:" in result.stdout
     assert not (tmp_path / "out").exists()
     plain = CliRunner().invoke(app, ["run", str(tmp_path), "--out", str(tmp_path / "out"), "--dry-run", "--json"])
     assert json.loads(plain.stdout)["videos"] == 1
+    unknown = CliRunner().invoke(app, ["run", str(tmp_path), "--out", "out", "--dry-run", "--model", str(tmp_path)])
+    assert isinstance(unknown.exception, RefusedError)
 
 
 def test_predict_prints_class_index_emotion_and_probabilities(clips: Clips, tiny: ModelBundle, tmp_path: Path) -> None:

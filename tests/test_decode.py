@@ -13,8 +13,9 @@ import pytest
 from fer_batch.config import Sampling
 from fer_batch.decode import FrameSample, SegmentReader
 from fer_batch.errors import VideoError
-from fer_batch.plan import even, segments, whole
+from fer_batch.plan import segments, whole
 from fer_batch.probe import probe
+from fer_batch.unit_size import even
 from tests.clips import Clip, Clips, build, constant_times, read_frame_number
 
 CLIPS = [

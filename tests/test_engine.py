@@ -222,8 +222,8 @@ def test_the_tables_do_not_depend_on_how_the_work_was_cut(
     run_it: RunIt, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = run_it(folder, out="whole", resources=Resources(cpus=2, workers=1))
-    monkeypatch.setattr("fer_batch.schedule.MIN_UNIT_COST_S", 0.02)
-    monkeypatch.setattr("fer_batch.schedule.UNIT_COST_S", 0.03)
+    monkeypatch.setattr("fer_batch.unit_size.MIN_UNIT_COST_S", 0.02)
+    monkeypatch.setattr("fer_batch.unit_size.UNIT_COST_S", 0.03)
     monkeypatch.setattr("fer_batch.plan.MAX_UNIT_VIDEOS", 1)
     pieces = run_it(sorted(map(str, folder.rglob("*.mp4")), reverse=True), out="pieces",
                     resources=Resources(cpus=2, workers=3))  # fmt: skip
@@ -368,8 +368,8 @@ def test_an_interrupted_run_keeps_what_is_committed(
     run_it: RunIt, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undisturbed = run_it(folder, out="undisturbed")
-    monkeypatch.setattr("fer_batch.schedule.MIN_UNIT_COST_S", 0.02)
-    monkeypatch.setattr("fer_batch.schedule.UNIT_COST_S", 0.05)
+    monkeypatch.setattr("fer_batch.unit_size.MIN_UNIT_COST_S", 0.02)
+    monkeypatch.setattr("fer_batch.unit_size.UNIT_COST_S", 0.05)
 
     def interrupt(progress: Progress) -> None:
         if progress.n_units == 3:
@@ -402,8 +402,8 @@ def test_a_file_that_vanishes_during_the_run_fails_alone(
         (folder / "one.mp4").unlink(missing_ok=True)
 
     replace_unit_task(monkeypatch, vanish)
-    monkeypatch.setattr("fer_batch.schedule.MIN_UNIT_COST_S", 100)
-    monkeypatch.setattr("fer_batch.schedule.UNIT_COST_S", 100)
+    monkeypatch.setattr("fer_batch.unit_size.MIN_UNIT_COST_S", 100)
+    monkeypatch.setattr("fer_batch.unit_size.UNIT_COST_S", 100)
     run = run_it(folder)
     assert status_of(run)["one.mp4"] == ("failed", "vanished")
     assert status_of(run)["two.mp4"] == ("ok", None)
@@ -450,7 +450,7 @@ def test_nothing_listens_beyond_loopback(ray_session: None) -> None:
 def test_a_folder_without_videos_is_refused(run_it: RunIt, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "notes.txt").write_text("x")
-    with pytest.raises(RefusedError, match=r"no video found in .* \(1 other files passed over\)"):
+    with pytest.raises(RefusedError, match=r"no video found in .* \(1 other file passed over\)"):
         run_it(tmp_path / "in")
 
 

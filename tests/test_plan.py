@@ -13,25 +13,21 @@ from hypothesis import strategies as st
 from fer_batch.bundle import ModelBundle
 from fer_batch.config import Resources, RunConfig, Sampling
 from fer_batch.errors import RefusedError
-from fer_batch.plan import (
-    MIN_UNIT_COST_S,
-    SMALLEST_SHARE,
-    UNIT_COST_S,
-    Segment,
-    Unit,
-    cost_s,
-    disjoint,
-    even,
-    segments,
-    shrinking,
-    tiling,
-    units,
-    whole,
-)
+from fer_batch.plan import Segment, Unit, cost_s, disjoint, segments, tiling, units, whole
 from fer_batch.precision import sized
 from fer_batch.probe import Cut, VideoInfo
 from fer_batch.resources import INT8_ACTOR_BYTES, place
 from fer_batch.schedule import MAX_ATTEMPTS, Schedule
+from fer_batch.unit_size import (
+    FIRST_UNIT_S,
+    MIN_UNIT_COST_S,
+    SMALLEST_SHARE,
+    UNIT_COST_S,
+    even,
+    full,
+    growing,
+    shrinking,
+)
 
 
 def video(seconds: int = 60, name: str = "v0", gop_s: int = 2) -> VideoInfo:
@@ -170,6 +166,18 @@ def test_the_last_units_are_not_many() -> None:
         left -= size(left)
         count += 1
     assert count < 1_800  # 1,000, were all as large as the first
+
+
+def test_the_first_units_are_small_and_grow_to_full_size_soon() -> None:
+    workers, total = 4, 10_000.0
+    size, left, sizes = growing(full(), 0, total, workers), total, []
+    while left > 0:
+        sizes.append(size(left))
+        left -= sizes[-1]
+    assert sizes[0] == FIRST_UNIT_S
+    assert all(a <= b for a, b in pairwise(sizes))
+    assert sizes[5 * workers] == UNIT_COST_S
+    assert growing(full(), 10_000, total, workers)(total) == UNIT_COST_S  # later on
 
 
 def test_waits_for_more_before_cutting_unless_all_is_found() -> None:

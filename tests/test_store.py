@@ -22,12 +22,13 @@ from fer_batch.config import Detection, RunConfig, Sampling
 from fer_batch.detect import check_detector
 from fer_batch.errors import RefusedError, StoppedError, VideoError
 from fer_batch.ledger import drop_orphans, join
-from fer_batch.plan import Unit, even, segments, whole
+from fer_batch.plan import Unit, segments, whole
 from fer_batch.probe import probe
 from fer_batch.process import CropSpec, RunContext
 from fer_batch.schema import EMOTIONS, FACES, FRAMES, PROBABILITIES
 from fer_batch.store import Run, atomic_write, write_json, write_table
 from fer_batch.tables import failed_row, path_text
+from fer_batch.unit_size import even
 from fer_batch.worker import do_unit, probe_files
 from fer_batch.worker import join as join_segments
 from tests.clips import Clips

@@ -36,8 +36,8 @@ def test_the_same_command_on_another_host_goes_on_when_the_claim_has_ended(
         return fer_batch.run(folder, to, model=tiny.path, resources=Resources(cpus=2))
 
     with on(Inline(scores)) as patch:
-        patch.setattr("fer_batch.schedule.UNIT_COST_S", 0.01)  # a unit a video
-        patch.setattr("fer_batch.schedule.MIN_UNIT_COST_S", 0.01)
+        patch.setattr("fer_batch.unit_size.UNIT_COST_S", 0.01)  # a unit a video
+        patch.setattr("fer_batch.unit_size.MIN_UNIT_COST_S", 0.01)
         alone = go(tmp_path / "alone")
         with pytest.MonkeyPatch.context() as there, suppress(Killed):
             there.setattr(socket, "gethostname", lambda: "node-a")

@@ -56,8 +56,8 @@ def status_of(run: Run) -> dict[str, tuple[str, str | None]]:
 
 def start(folder: Path, out: Path, model: ModelBundle, workers: Inline, target_s: float, **options: Any) -> Run:
     with on(workers) as patch:
-        patch.setattr("fer_batch.schedule.MIN_UNIT_COST_S", target_s)
-        patch.setattr("fer_batch.schedule.UNIT_COST_S", target_s)
+        patch.setattr("fer_batch.unit_size.MIN_UNIT_COST_S", target_s)
+        patch.setattr("fer_batch.unit_size.UNIT_COST_S", target_s)
         return fer_batch.run(folder, out, model=model.path, resources=TWO, **options)
 
 
@@ -133,8 +133,8 @@ def test_of_a_packed_unit_the_file_that_crashes_its_decoder_and_the_one_that_tak
 
     monkeypatch.setattr(workers, "_unit_task", task)
     monkeypatch.setattr("fer_batch.resources.WORKER_LIMITS", (10**9, 10**9))
-    monkeypatch.setattr("fer_batch.schedule.MIN_UNIT_COST_S", 100)
-    monkeypatch.setattr("fer_batch.schedule.UNIT_COST_S", 100)  # all in one unit
+    monkeypatch.setattr("fer_batch.unit_size.MIN_UNIT_COST_S", 100)
+    monkeypatch.setattr("fer_batch.unit_size.UNIT_COST_S", 100)  # all in one unit
     run = fer_batch.run(folder, tmp_path / "out", model=tiny.path, resources=TWO)
     assert status_of(run) == {
         "one_face": ("ok", None), "no_face": ("ok", None),

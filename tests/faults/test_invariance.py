@@ -98,8 +98,8 @@ def check(
     random.Random(seed).shuffle(files)
     with tempfile.TemporaryDirectory() as scratch, on(Inline(scores, workers, seed)) as patch:
         out = Path(scratch) / "out"
-        patch.setattr("fer_batch.schedule.MIN_UNIT_COST_S", target_s)
-        patch.setattr("fer_batch.schedule.UNIT_COST_S", target_s)
+        patch.setattr("fer_batch.unit_size.MIN_UNIT_COST_S", target_s)
+        patch.setattr("fer_batch.unit_size.UNIT_COST_S", target_s)
         patch.setattr("fer_batch.plan.MAX_UNIT_VIDEOS", unit_videos)
         patch.setattr("fer_batch.driver.PROBE_CHUNK", probe_chunk)
         patch.setattr("fer_batch.process.BATCH", batch)

@@ -49,8 +49,8 @@ def workers() -> Generator[Inline, None, None]:
     inline = Inline(Scores(brightness))
     with on(inline) as patch:
         patch.setattr("fer_batch.plan.MAX_UNIT_VIDEOS", 1)
-        patch.setattr("fer_batch.schedule.MIN_UNIT_COST_S", 0.12)
-        patch.setattr("fer_batch.schedule.UNIT_COST_S", 0.12)
+        patch.setattr("fer_batch.unit_size.MIN_UNIT_COST_S", 0.12)
+        patch.setattr("fer_batch.unit_size.UNIT_COST_S", 0.12)
         patch.setattr(os, "fsync", lambda _descriptor: None)  # a busy disk takes a second each time
         yield inline
 

@@ -19,7 +19,7 @@ CONTROL = bytes(range(200, 232))
 def main(source: str, out: str, model: str, control: str, *more: str) -> None:
     """Run, in units as small as can be."""
     import fer_batch
-    from fer_batch import schedule
+    from fer_batch import unit_size
     from fer_batch.schema import FACES
     from fer_batch.store import write_table
     from tests.privacy.test_aggregate import CONFIG
@@ -27,7 +27,7 @@ def main(source: str, out: str, model: str, control: str, *more: str) -> None:
     Path(control).write_bytes(CONTROL)
     write_table(Path(f"{control}.parquet"), FACES.empty_table())
     for name in ("UNIT_COST_S", "MIN_UNIT_COST_S"):
-        setattr(schedule, name, 0.01)
+        setattr(unit_size, name, 0.01)
     if "die" in more:
         threading.Thread(target=_die_in_time, args=(Path(out),), daemon=True).start()
     fer_batch.run(source, out, CONFIG, model=model, resources=fer_batch.Resources(cpus=2))

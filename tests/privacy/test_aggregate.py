@@ -111,8 +111,8 @@ def test_bins_do_not_depend_on_units_workers_order_or_kills(
     files = sorted(folder.iterdir())
     with tempfile.TemporaryDirectory() as scratch, on(Inline(scores, 3, seed)) as patch, Writes() as writes:
         out = Path(scratch) / "out"
-        patch.setattr("fer_batch.schedule.MIN_UNIT_COST_S", target_s)
-        patch.setattr("fer_batch.schedule.UNIT_COST_S", target_s)
+        patch.setattr("fer_batch.unit_size.MIN_UNIT_COST_S", target_s)
+        patch.setattr("fer_batch.unit_size.UNIT_COST_S", target_s)
         patch.setattr("fer_batch.process.BATCH", batch)
         for kill in kills:
             random.Random(seed + kill.write).shuffle(files)

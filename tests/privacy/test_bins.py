@@ -14,9 +14,10 @@ from fer_batch.aggregate import summary
 from fer_batch.bins import Bins
 from fer_batch.config import Privacy, RunConfig, Sampling
 from fer_batch.detect import Face
-from fer_batch.plan import even, segments
+from fer_batch.plan import segments
 from fer_batch.probe import Cut, VideoInfo
 from fer_batch.process import SampledFrame
+from fer_batch.unit_size import even
 
 
 def video(ticks: int, cut_at: list[int], zero: int) -> VideoInfo:

@@ -41,8 +41,8 @@ def runs(tiny: ModelBundle, tmp_path_factory: pytest.TempPathFactory) -> tuple[R
     scores = Scores(Scorer(tiny, threads=1))
     for name, config in (("tracks", CONFIG), ("faces", replace(CONFIG, privacy=Privacy()))):
         with on(Inline(scores)) as patch:
-            patch.setattr("fer_batch.schedule.UNIT_COST_S", 0.01)  # as many units as can be
-            patch.setattr("fer_batch.schedule.MIN_UNIT_COST_S", 0.01)
+            patch.setattr("fer_batch.unit_size.UNIT_COST_S", 0.01)  # as many units as can be
+            patch.setattr("fer_batch.unit_size.MIN_UNIT_COST_S", 0.01)
             with killed_at(Kill(1, "driver", "before"), folder / name), suppress(Killed):
                 fer_batch.run(video, folder / name, config, model=tiny.path, resources=TWO)
             tables = [pq.read_schema(file).names for file in (folder / name).rglob("*.parquet")]

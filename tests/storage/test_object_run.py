@@ -64,7 +64,7 @@ def stored(store: Store, folder: Path) -> Iterator[str]:
 
 def run(inputs: str, tiny: ModelBundle, out: str = "s3://bucket/out") -> Run:
     with on(Inline(Scores(bright), size=8)) as patch:
-        patch.setattr("fer_batch.schedule.MIN_UNIT_COST_S", 0.05)  # even short clips are cut
+        patch.setattr("fer_batch.unit_size.MIN_UNIT_COST_S", 0.05)  # even short clips are cut
         return fer_batch.run(inputs, out, model=tiny.path)
 
 
