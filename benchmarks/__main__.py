@@ -20,7 +20,7 @@ from benchmarks.clips import Clip
 from benchmarks.parts import CLIPS, Bench, peer, scaling, short_clips, stages, start_up
 from benchmarks.show import print_tables, write_page
 
-PACKAGES = ("fer-batch", "ray", "av", "opencv-python-headless", "ai-edge-litert", "numpy", "pyarrow")
+PACKAGES = ("fer-batch", "ray", "av", "onnxruntime", "opencv-python-headless", "ai-edge-litert", "numpy", "pyarrow")
 
 
 def main() -> None:

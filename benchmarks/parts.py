@@ -179,7 +179,7 @@ def scaling(bench: Bench, start: dict[str, Any]) -> dict[str, Any]:
     by_length = {}
     for times in (1, 10):
         path = bench.clip(Clip(seconds=TAKE_S), times * bench.takes)
-        by_length[times * bench.takes * TAKE_S] = vars(bench.run(path, "--report", "none", repeats=1))
+        by_length[times * bench.takes * TAKE_S] = vars(bench.run(path, "--report", "none", "--workers", "2", repeats=1))
     last = by_length[10 * bench.takes * TAKE_S]
     return {
         "by_workers": by_workers,

@@ -144,12 +144,13 @@ def _cut(
     found: list[Segment] = []
     for first, last in ranges:
         start = first
+        wanted_pts = max(1, least_pts, int(pts_a_second * size(left_pts / pts_a_second)))
         for cut in [c for c in video.cuts if first.pts < c.pts < last]:
-            wanted_pts = max(1, least_pts, int(pts_a_second * size(left_pts / pts_a_second)))
             if cut.pts - start.pts >= wanted_pts and last - cut.pts >= wanted_pts // 2:
                 found.append(Segment(bare, start, cut.pts, False))
                 left_pts -= cut.pts - start.pts
                 start = cut
+                wanted_pts = max(1, least_pts, int(pts_a_second * size(left_pts / pts_a_second)))
         found.append(Segment(bare, start, last, False))
         left_pts -= last - start.pts
     return found

@@ -36,7 +36,8 @@ log = logging.getLogger("fer_batch")
 FOLLOW_S = 5.0
 """How often ``run.json`` says how far a run is."""
 
-_PACKAGES = ("fer-batch", "ai-edge-litert", "tensorflow", "ray", "av", "opencv-python-headless", "numpy", "pyarrow")
+_PACKAGES = ("fer-batch", "ai-edge-litert", "tensorflow", "ray", "av", "onnxruntime", "opencv-python-headless", "numpy",
+             "pyarrow")  # fmt: skip
 
 
 class RunState:

@@ -13,7 +13,7 @@ from fer_batch.bins import Bins
 from fer_batch.config import RunConfig
 from fer_batch.plan import MAX_UNIT_VIDEOS, Segment, Unit, cost_s, segments, units, whole
 from fer_batch.probe import VideoInfo
-from fer_batch.unit_size import UnitSize, about, before, enough, full, growing, shrinking
+from fer_batch.unit_size import about, before, enough, full, growing, shrinking
 
 MAX_ATTEMPTS = 3
 """How often a unit whose worker dies is tried before its video fails."""
@@ -39,7 +39,7 @@ class Schedule:
     duplicates: list[VideoInfo] = field(default_factory=list)
     media_ms: int = 0
     kept_ms: int = 0
-    _waiting: list[tuple[VideoInfo, float]] = field(default_factory=list)
+    _waiting: deque[_Waiting] = field(default_factory=deque)
     _waiting_s: float = 0.0
     _begun_s: float = 0.0
     _ready: deque[Unit] = field(default_factory=deque)
@@ -52,9 +52,9 @@ class Schedule:
             self.duplicates.append(video)
             return
         self.known_ids.add(video.video_id)
-        cost = cost_s(video, self.config)
-        self._waiting.append((video, cost))
-        self._waiting_s += cost
+        waiting = _Waiting(video, cost_s(video, self.config), tuple(self.committed(video.video_id)))
+        self._waiting.append(waiting)
+        self._waiting_s += waiting.left_s
         self.media_ms += video.duration_ms
 
     def next_unit(self, all_found: bool) -> Unit | None:
@@ -64,11 +64,10 @@ class Schedule:
             all_found: no further videos will be added.
         """
         if not self._ready:
-            waiting, workers = self._waiting_s, self.workers
-            is_enough = enough(waiting, workers) or len(self._waiting) >= 2 * workers * MAX_UNIT_VIDEOS
+            most = 2 * self.workers * MAX_UNIT_VIDEOS
+            is_enough = enough(self._waiting_s, self.workers) or len(self._waiting) >= most
             if self._waiting and (all_found or is_enough):
-                size = shrinking(waiting, workers) if all_found else full()
-                self._cut(growing(size, self._begun_s, waiting, workers))
+                self._cut(all_found)
         return self._ready.popleft() if self._ready else None
 
     def backlog(self) -> int:
@@ -105,16 +104,20 @@ class Schedule:
         self._open.pop(video_id, None)
         self._ready = deque(u for u in self._ready if all(s.video.video_id != video_id for s in u.segments))
 
-    def _cut(self, size: UnitSize) -> None:
+    def _cut(self, all_found: bool) -> None:
+        """Make units of what waits; of about half of it as long as more may be found, lest the last ones be large."""
+        total = self._waiting_s
+        size = shrinking(total, self.workers) if all_found else full()
+        size = growing(size, self._begun_s, total, self.workers)
         parts: list[Segment] = []
         costs: list[float] = []
         bins = Bins.of(self.config)
         is_uncut = self.config.privacy.level == "tracks"  # a segment's faces would wait on a disk for the others
-        later = self._waiting_s
-        for video, cost in self._waiting:
-            later -= cost
-            done = self.committed(video.video_id)
-            cut = [whole(video)] if is_uncut else segments(video, cost, before(later, size), done, bins)
+        while self._waiting and (all_found or self._waiting_s >= total / 2):
+            waiting = self._waiting.popleft()
+            self._waiting_s = self._waiting_s - waiting.left_s if self._waiting else 0.0
+            video, cost, here = waiting.video, waiting.cost_s, before(self._waiting_s, size)
+            cut = [whole(video)] if is_uncut else segments(video, cost, here, waiting.done, bins)
             if cut == [] or not cut[0].is_whole:
                 bare = replace(video, cuts=())
                 self.kept_ms += video.duration_ms - sum(segment.duration_ms for segment in cut)
@@ -124,6 +127,20 @@ class Schedule:
                     self._complete.append(bare)
             parts += cut
             costs += [cost * segment.duration_ms / max(1, video.duration_ms) for segment in cut]
-        self._begun_s += self._waiting_s
-        self._waiting, self._waiting_s = [], 0.0
-        self._ready += units(parts, costs, size)
+        self._begun_s += total - self._waiting_s
+        self._ready += units(parts, costs, before(self._waiting_s, size))
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A video that waits to be cut, its cost, and the PTS ranges of it that an earlier run committed."""
+
+    video: VideoInfo
+    cost_s: float
+    done: tuple[tuple[int, int], ...]
+
+    @property
+    def left_s(self) -> float:
+        """Cost of what is not done, in CPU seconds."""
+        length = self.video.end_pts - self.video.start_pts
+        return self.cost_s * (1 - sum(end - start for start, end in self.done) / max(1, length))

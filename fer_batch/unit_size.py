@@ -56,6 +56,8 @@ def shrinking(total: float, workers: int) -> UnitSize:
         workers: how many there are.
     """
     largest = min(UNIT_COST_S, total / (2 * workers))
+    if workers == 1:
+        return even(max(MIN_UNIT_COST_S, largest))
     least = max(MIN_UNIT_COST_S, SMALLEST_SHARE * largest)
     return lambda left: min(UNIT_COST_S, max(least, left / (2 * workers)))
 

@@ -56,7 +56,7 @@ class YuNet:
         min_score: least score of a face.
 
     Raises:
-        RefusedError: the file is something else.
+        RefusedError: the file cannot be read, or is something else.
     """
 
     def __init__(self, weights: Path, min_score: float) -> None:
@@ -65,15 +65,19 @@ class YuNet:
         options.intra_op_num_threads = options.inter_op_num_threads = 1  # workers run side by side
         options.enable_cpu_mem_arena = False  # it keeps memory of every size of picture, and saves no time
         options.log_severity_level = 4  # it warns that outputs have other sizes than the file says
-        model = _FIXED_SIZE.sub(_ANY_SIZE, weights.read_bytes(), count=1)  # published for 640 x 640 alone
         try:
+            model = _FIXED_SIZE.sub(_ANY_SIZE, weights.read_bytes(), count=1)  # published for 640 x 640 alone
             self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except OSError as error:
+            raise RefusedError(f"cannot read the face detector's weights {weights}: {error.strerror}") from error
         except BROKEN as error:
             raise RefusedError(f"{weights} is not a YuNet model: {error}") from error
-        inputs = [given.shape for given in self._session.get_inputs()]
         names = {output.name for output in self._session.get_outputs()}
-        if names != set(OUTPUTS) or len(inputs) != 1 or any(isinstance(size, int) for size in inputs[0][2:]):
-            raise RefusedError(f"{weights} is not a YuNet model of 2023 (outputs {', '.join(sorted(names))})")
+        if names != set(OUTPUTS):
+            raise RefusedError(f"{weights} is not a YuNet model of 2023: its outputs are {', '.join(sorted(names))}")
+        shapes = [given.shape for given in self._session.get_inputs()]
+        if len(shapes) != 1 or any(isinstance(size, int) for size in shapes[0][2:]):
+            raise RefusedError(f"{weights} is a YuNet model for pictures of one size only: {shapes}")
         self._input = self._session.get_inputs()[0].name
 
     def __call__(self, image: np.ndarray) -> np.ndarray:

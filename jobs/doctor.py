@@ -19,8 +19,8 @@ from rich.table import Table
 
 from fer_batch.errors import FerBatchError
 
-PACKAGES = ("fer-batch", "ai-edge-litert", "tensorflow", "keras", "ray", "av", "opencv-python-headless", "numpy",
-            "pyarrow", "plotly")  # fmt: skip
+PACKAGES = ("fer-batch", "ai-edge-litert", "tensorflow", "keras", "ray", "av", "onnxruntime",
+            "opencv-python-headless", "numpy", "pyarrow", "plotly")  # fmt: skip
 
 DECODERS = ("h264", "hevc", "vp9", "av1", "mpeg4", "mjpeg", "prores")
 

@@ -14,6 +14,7 @@ from jobs.arrivals import Complete
 from jobs.interrupt import resumable
 
 if TYPE_CHECKING:
+    from fer_batch.config import Resources
     from fer_batch.store import Run
     from jobs.settings import Settings
 
@@ -45,7 +46,7 @@ def watch(
     console = Console(stderr=True)
     settings.for_run()  # the purpose gate, before Ray starts
     run: Run | None = None
-    with resumable(console), session(settings.resources):
+    with resumable(console), session(_sized(settings)):
         while True:
             run = (_look(settings, settle, console) if once or _is_free(settings, console) else None) or run
             if once:
@@ -53,6 +54,14 @@ def watch(
             time.sleep(interval)
     if run is not None and run.info["counts"]["failed"] + run.info["counts"]["partial"]:
         sys.exit(UNCLEAN)
+
+
+def _sized(settings: Settings) -> Resources:
+    """What may be used, with what the model takes."""
+    from fer_batch.bundle import ModelBundle
+    from fer_batch.precision import sized
+
+    return sized(settings.resources, settings.config.precision, ModelBundle.load(settings.model))
 
 
 def _look(settings: Settings, settle_s: float, console: Console) -> Run | None:

@@ -29,7 +29,7 @@ if len(sys.argv) > 1:
     open(sys.argv[2], "w").close()
 while time.process_time() < 0.5:
     pass
-time.sleep(0.5)  # it is looked at once more
+time.sleep(1.5)  # they are looked at once more
 """
 
 

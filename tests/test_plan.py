@@ -180,6 +180,30 @@ def test_the_first_units_are_small_and_grow_to_full_size_soon() -> None:
     assert growing(full(), 10_000, total, workers)(total) == UNIT_COST_S  # later on
 
 
+def test_while_more_may_come_about_half_is_kept_back() -> None:
+    """So that units can still become small at the end."""
+    plan = schedule(workers=2)
+    for number in range(300):
+        plan.add(video(60, f"v{number}"))
+    begun = 0
+    while (unit := plan.next_unit(all_found=False)) is not None:
+        begun += len(unit.segments)
+    assert 150 <= begun < 300
+    sizes = [len(unit.segments) for unit in drain(plan)]
+    assert begun + sum(sizes) == 300
+    assert sizes[-1] <= sizes[0] / 3
+
+
+def test_what_is_done_already_counts_neither_as_begun_nor_as_left() -> None:
+    whole_video = video(1200)
+    half = (whole_video.start_pts, whole_video.cuts[len(whole_video.cuts) // 2].pts)
+    resumed, fresh = Schedule(RunConfig(), 2, lambda _id: [half]), schedule(workers=2)
+    resumed.add(whole_video)
+    fresh.add(video(600))
+    (one, *_), (other, *_) = drain(resumed), drain(fresh)
+    assert one.media_ms == pytest.approx(other.media_ms, abs=4000)
+
+
 def test_waits_for_more_before_cutting_unless_all_is_found() -> None:
     plan = schedule()
     plan.add(video(60))

@@ -62,8 +62,9 @@ def test_finds_what_opencv_finds(pictures: list[np.ndarray]) -> None:
 
 @pytest.mark.parametrize("size", [(640, 360), (360, 640), (333, 517), (96, 64), (1281, 96), (64, 64)])
 def test_finds_what_opencv_finds_in_pictures_of_any_size(pictures: list[np.ndarray], size: tuple[int, int]) -> None:
-    for image in pictures[::2]:
-        assert_same(np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8), 0.6)
+    found = [assert_same(np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8), 0.6)
+             for image in pictures[::2]]  # fmt: skip
+    assert any(found) or min(size) < 300
 
 
 @pytest.mark.parametrize("size", [(1, 1), (20, 20), (100, 20), (1281, 3)])
@@ -78,6 +79,8 @@ def test_many_overlapping_candidates_are_thinned_out_alike(pictures: list[np.nda
 
 
 def test_other_networks_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RefusedError, match=r"cannot read .*missing.onnx: No such file"):
+        YuNet(tmp_path / "missing.onnx", 0.6)
     weights = default_detector().read_bytes()
     for name, content in (("junk", b"junk"), ("cut", weights[:100_000]), ("empty", b"")):
         file = tmp_path / f"{name}.onnx"
@@ -86,11 +89,11 @@ def test_other_networks_are_refused(tmp_path: Path) -> None:
             YuNet(file, 0.6)
     other = tmp_path / "other.onnx"
     other.write_bytes(weights.replace(b"cls_32", b"any_32"))  # an output of another name
-    with pytest.raises(RefusedError, match=r"not a YuNet model of 2023 \(outputs any_32"):
+    with pytest.raises(RefusedError, match="not a YuNet model of 2023: its outputs are any_32"):
         YuNet(other, 0.6)
     fixed = tmp_path / "fixed.onnx"
     fixed.write_bytes(weights.replace(b"\n\x02\x08\x01\n\x02\x08\x03\n\x03", b"\n\x02\x08\x02\n\x02\x08\x03\n\x03"))
-    with pytest.raises(RefusedError, match="not a YuNet model"):
+    with pytest.raises(RefusedError, match="for pictures of one size only"):
         YuNet(fixed, 0.6)
 
 

@@ -192,7 +192,7 @@ def _elan(min_segment_ms: int, max_gap_ms: int) -> str:
 def _software(run: Committed) -> str:
     versions, config = run.info["versions"], run.info["config"]
     named = {"python": "Python", "ai-edge-litert": "LiteRT", "tensorflow": "TensorFlow", "ray": "Ray", "av": "PyAV",
-             "opencv-python-headless": "OpenCV"}  # fmt: skip
+             "onnxruntime": "ONNX Runtime", "opencv-python-headless": "OpenCV"}  # fmt: skip
     listed = ", ".join(f"{name} {versions[key]}" for key, name in named.items() if versions.get(key))
     text = f"The model ran on {config['backend'] or 'unknown'} in {config['precision'] or 'unknown'} precision"
     return f"{text} ({listed})." if listed else f"{text}."

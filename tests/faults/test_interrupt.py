@@ -105,9 +105,11 @@ def test_every_command_ends_with_130(
     assert ("the same command goes on" in capsys.readouterr().err) == (command == "run")
 
 
-def test_ray_is_ended_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ray_is_ended_whole(handlers: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of it would end the process with code 1, as Ray's own code does when it is asked a second time."""
     from fer_batch.engine import start
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background a shell has it ignored
 
     is_ended = False
 

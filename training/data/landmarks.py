@@ -68,7 +68,7 @@ def find_landmarks(images: Images, *, cache: Path | None = None) -> npt.NDArray[
         chunk = images[start : start + CHUNK]
         return np.array([_both_ways(detector, np.asarray(image)) for image in chunk], np.float32).reshape(-1, 5, 2)
 
-    # OpenCV works without Python's lock, so threads suffice.
+    # ONNX Runtime works without Python's lock, so threads suffice.
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         parts = list(threads.map(look, range(0, len(images), CHUNK)))
     landmarks = np.concatenate(parts) if parts else np.empty((0, 5, 2), np.float32)
