@@ -199,8 +199,10 @@ def carry_out(
 
     from fer_batch.api import run as run_videos
     from fer_batch.schema import TABLES
+    from fer_batch.without_pandas import arrow_without_pandas
     from jobs.progress import Display
 
+    arrow_without_pandas()  # no code but ours runs in this process
     started = time.monotonic()
     errors = Console(stderr=True)
     with resumable(errors):
