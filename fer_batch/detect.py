@@ -13,7 +13,6 @@ import numpy as np
 
 from fer_batch.config import Detection
 from fer_batch.errors import RefusedError
-from fer_batch.yunet import YuNet
 
 cv2.setNumThreads(1)  # workers run side by side, each on its own core
 
@@ -107,6 +106,8 @@ class FaceDetector:
     """
 
     def __init__(self, weights: Path, settings: Detection) -> None:
+        from fer_batch.yunet import YuNet  # loads ONNX Runtime, which those need who detect
+
         self.settings = settings
         self._net = YuNet(weights, settings.min_score)
 

@@ -8,16 +8,20 @@ import os
 import secrets
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import psutil
 import ray
+from ray._private import ray_constants
 from ray.exceptions import RayError
 
+from fer_batch.engine import idle_agent
 from fer_batch.errors import RefusedError, StoppedError
 from fer_batch.resources import Placement
 from fer_batch.scratch import overflow_folder, scratch_folder
@@ -65,7 +69,6 @@ def ray_for(address: str | None, placement: Placement | None) -> Iterator[None]:
             shut_down()
         return
     with scratch_folder() as folder, overflow_folder() as overflow:
-        _only_what_is_needed()
         _stay_on_loopback()
         try:
             start_embedded(
@@ -141,7 +144,7 @@ def start_embedded(**options: Any) -> None:
     there = psutil.Process().children()
     for tries_left in reversed(range(START_TRIES)):
         try:
-            with _own_signals():
+            with _own_signals(), _only_what_is_needed():
                 ray.init(**options)
         except Exception as error:  # Ray's own are bare ones
             for child in psutil.Process().children():
@@ -173,17 +176,48 @@ def _own_signals() -> Iterator[None]:
             signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
 
 
-def _only_what_is_needed() -> None:
-    """Keep Ray from starting processes that an embedded one has no use for.
+@contextmanager
+def _only_what_is_needed() -> Iterator[None]:
+    """Keep Ray, as it starts in the `with` block, from starting processes that an embedded one has no use for.
 
     The dashboard's is started even where none is asked for, and asks the metadata services of three clouds whether it
     is with them (169.254.169.254 and, by the name server, metadata.google.internal), even where use is not to be
     reported. The autoscaler and the one that gathers workers' logs cost half a second at the start, more than a second
-    at the end, and half of that of a core.
+    at the end, and half of that of a core. The two agents of a node, for whom stand-ins come
+    (:mod:`fer_batch.engine.idle_agent`), take a second of a core, without which no worker starts, and stay for a minute
+    after a kill -9.
     """
-    node: Any = ray._private.node.Node
-    ray._private.services.start_api_server = lambda *_args, **_options: ("", None)
-    node.start_monitor = node.start_log_monitor = lambda _node: None
+    services: Any = ray._private.services
+    instead = (
+        (services, "start_api_server", lambda *_args, **_options: ("", None)),
+        (ray._private.node.Node, "start_monitor", lambda _node: None),
+        (ray._private.node.Node, "start_log_monitor", lambda _node: None),
+        (services, "_build_python_executable_command_memory_profileable", _idle_agent),
+        # It imports all that the dashboard would need, a fifth of a second where it is there, to tell an agent of it.
+        (ray._private.utils, "get_dashboard_dependency_error", lambda: ImportError("not looked for")),
+    )
+    before = [getattr(owner, name) for owner, name, _ in instead]
+    for owner, name, ours in instead:
+        setattr(owner, name, ours)
+    try:
+        yield
+    finally:
+        for (owner, name, _), theirs in zip(instead, before, strict=True):
+            setattr(owner, name, theirs)
+
+
+def _idle_agent(component: str, *_args: Any, **_options: Any) -> list[str]:
+    """The command in the place of Ray's Python, to which Ray adds its agent's path and options."""
+    names: Any = ray._raylet
+    ports = {
+        ray_constants.PROCESS_TYPE_DASHBOARD_AGENT: (
+            names.METRICS_AGENT_PORT_NAME,
+            names.METRICS_EXPORT_PORT_NAME,
+            names.DASHBOARD_AGENT_LISTEN_PORT_NAME,
+        ),
+        ray_constants.PROCESS_TYPE_RUNTIME_ENV_AGENT: (names.RUNTIME_ENV_AGENT_PORT_NAME,),
+    }
+    return [sys.executable, "-IS", str(Path(idle_agent.__file__)), f"--ports={','.join(ports[component])}"]
 
 
 def _check_reachable(address: str) -> None:

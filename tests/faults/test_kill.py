@@ -23,7 +23,6 @@ import pytest
 import fer_batch
 from fer_batch import RefusedError, Resources, Run, RunConfig, Sampling
 from fer_batch.bundle import ModelBundle
-from tests.agents import kill_agents_alone
 from tests.clips import Clips
 from tests.same import assert_same_ledger, assert_same_tables
 
@@ -177,13 +176,20 @@ def undisturbed(folder: Path, tiny: ModelBundle, ray_session: None, tmp_path_fac
     return fer_batch.run(folder, whole, DENSE, model=tiny.path, resources=Resources(cpus=2))
 
 
+def lives(process: psutil.Process) -> bool:
+    """Whether it has not ended yet."""
+    with suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
 @contextmanager
 def nothing_stays(starts: list[Start]) -> Iterator[None]:
-    """At the end no process is left of any start, but for Ray's agents."""
+    """At the end no process is left of any start."""
     try:
         yield
         started = set[psutil.Process]().union(*(s.family() for s in starts))
-        wait_until(lambda: kill_agents_alone(started), "the end of all processes")
+        wait_until(lambda: not any(map(lives, started)), "the end of all processes")
     finally:
         for start in starts:
             for process in [*start.family(), start.about]:

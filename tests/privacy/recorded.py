@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import re
 import subprocess
-import time
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import psutil
-
-from tests.agents import kill_agents_alone
 from tests.conftest import ROOT
 
 _CALLS: Final = "write,pwrite64,writev,pwritev,pwritev2,sendfile,copy_file_range,mmap,io_uring_setup"
@@ -43,18 +38,13 @@ class Recorded:
 
 
 def record(strace: str, command: Sequence[str], logs: Path) -> Recorded:
-    """Run a command to its end, and that of all it started but Ray's agents where they alone are left."""
+    """Run a command to its end, and that of all it started."""
     logs.mkdir()
     traced = [strace, "-ff", "--seccomp-bpf", "-y", "-xx", "-s", "10000000", "-e", f"trace={_CALLS}", "-e",
               "signal=none", "-o", str(logs / "of")]  # fmt: skip
-    with subprocess.Popen([*traced, *command], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as done:
-        seen: set[psutil.Process] = set()
-        while done.poll() is None:
-            with suppress(psutil.NoSuchProcess):
-                seen.update(psutil.Process(done.pid).children(recursive=True))
-            if seen:
-                kill_agents_alone(seen)
-            time.sleep(0.1)
+    done = subprocess.run(
+        [*traced, *command], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
+    )
     files: dict[str, bytearray] = defaultdict(bytearray)
     mapped, others = set(), []
     for log in sorted(logs.iterdir()):
