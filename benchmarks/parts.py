@@ -138,7 +138,7 @@ def stages(bench: Bench, clip: Clip, start: dict[str, Any]) -> dict[str, Any]:
     minute takes.
     """
     path = bench.clip(clip)
-    longer = bench.run(bench.clip(clip, LONGER * bench.takes), "--report", "none", repeats=1)
+    longer = bench.run(bench.clip(clip, LONGER * bench.takes), "--report", "none")
     ours = bench.run(path, "--report", "none")  # last, as its tables are written again
     told = [
         json.loads(
@@ -246,12 +246,15 @@ def peer(bench: Bench, python: Path) -> list[dict[str, Any]] | None:
 
 def _peer(bench: Bench, python: Path, clip: Clip) -> dict[str, Any]:
     path, script = bench.clip(clip), Path(__file__).with_name("peer.py")
-    usage = used([python, script, path, "12", bench.work / "peer.json"])
-    told: dict[str, Any] = json.loads((bench.work / "peer.json").read_text())
+    usages: list[Usage] = []
+    told: list[dict[str, Any]] = []
+    for _ in range(bench.repeats):
+        usages.append(used([python, script, path, "12", bench.work / "peer.json"]))
+        told.append(json.loads((bench.work / "peer.json").read_text()))
     return {
         "clip": path.stem,
-        **told,
-        "wall_s": usage.wall_s,
-        "cpu_s": usage.cpu_s,
-        "peak_mb": usage.peak_bytes / 1e6,
+        **{name: statistics.median(one[name] for one in told) for name in told[0]},
+        "wall_s": statistics.median(usage.wall_s for usage in usages),
+        "cpu_s": statistics.median(usage.cpu_s for usage in usages),
+        "peak_mb": max(usage.peak_bytes for usage in usages) / 1e6,
     }

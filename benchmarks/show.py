@@ -150,7 +150,10 @@ def _scaling(scaling: Mapping[str, Any]) -> Sheet:
     runs |= {f"one face, {seconds} s, 2 workers": run for seconds, run in scaling["by_length"].items()}
     rows = [(name, _n(run["wall_s"]), _n(run["cpu_s"]), _n(run["driver_cpu_s"]), _n(run["peak_mb"], 0))
             for name, run in runs.items()]  # fmt: skip
-    note = f"Start-up included, seconds and MB. A second worker gains {scaling['gain']:.2f} times beyond start-up."
+    note = (
+        "Each measured once, start-up included; seconds and MB. "
+        f"A second worker gains {scaling['gain']:.2f} times beyond start-up."
+    )
     return Sheet("By workers and by length", note, ("run", "wall", "CPU", "driver's CPU", "peak"), rows)
 
 

@@ -178,11 +178,11 @@ def check_readable(path: AnyPath) -> os.stat_result | ObjectStatus:
     try:
         status = _opened_object(path) if isinstance(path, ObjectPath) else _opened_file(path)
     except FileNotFoundError as error:
-        raise VideoError("vanished", f"the {kind} is no longer there; put it back and use --retry-failed") from error
+        raise VideoError("vanished", f"the {kind} is no longer there; put it back") from error
     except OSError as error:
         raise VideoError(
             "unreadable",
-            f"cannot be read: {error.strerror}; check the {kind} and its permissions, then use --retry-failed",
+            f"cannot be read: {error.strerror}; check the {kind} and its permissions",
         ) from error
     if status.st_size == 0:
         raise VideoError("empty", f"the {kind} is empty (0 bytes)")

@@ -202,14 +202,15 @@ def units(parts: Sequence[Segment], costs: Sequence[float], size: UnitSize) -> l
     packed: list[Segment] = []
     total, left = 0.0, sum(costs)
     for segment, cost in zip(parts, costs, strict=True):
+        more = cost if segment.is_whole else 0.0
+        if packed and (total + more > size(left) or len(packed) >= MAX_UNIT_VIDEOS):
+            found.append(Unit(tuple(packed)))
+            left -= total
+            packed, total = [], 0.0
         if not segment.is_whole:
             found.append(Unit((segment,)))
             left -= cost
             continue
-        if packed and (total + cost > size(left) or len(packed) >= MAX_UNIT_VIDEOS):
-            found.append(Unit(tuple(packed)))
-            left -= total
-            packed, total = [], 0.0
         packed.append(segment)
         total += cost
     return found + ([Unit(tuple(packed))] if packed else [])

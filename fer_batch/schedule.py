@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 
 from fer_batch.bins import Bins
 from fer_batch.config import RunConfig
+from fer_batch.object_path import ObjectPath
 from fer_batch.plan import MAX_UNIT_VIDEOS, Segment, Unit, cost_s, segments, units, whole
 from fer_batch.probe import VideoInfo
-from fer_batch.unit_size import about, before, enough, full, growing, shrinking
+from fer_batch.unit_size import about, before, enough, even, growing, largest, shrinking
 
 MAX_ATTEMPTS = 3
 """How often a unit whose worker dies is tried before its video fails."""
@@ -43,6 +44,7 @@ class Schedule:
     _waiting_s: float = 0.0
     _begun_s: float = 0.0
     _ready: deque[Unit] = field(default_factory=deque)
+    _mean_s: float = 0.0
     _open: dict[str, tuple[VideoInfo, set[int]]] = field(default_factory=dict)
     _complete: list[VideoInfo] = field(default_factory=list)
 
@@ -71,8 +73,8 @@ class Schedule:
         return self._ready.popleft() if self._ready else None
 
     def backlog(self) -> int:
-        """About how many units could be begun now."""
-        return len(self._ready) + about(self._waiting_s)
+        """About how many units of full size could be begun now: no worker is worth starting for less."""
+        return min(len(self._ready), about(len(self._ready) * self._mean_s)) + about(self._waiting_s)
 
     def next_complete(self) -> VideoInfo | None:
         """A video whose segments are all committed and wait to be joined."""
@@ -105,9 +107,13 @@ class Schedule:
         self._ready = deque(u for u in self._ready if all(s.video.video_id != video_id for s in u.segments))
 
     def _cut(self, all_found: bool) -> None:
-        """Make units of what waits; of about half of it as long as more may be found, lest the last ones be large."""
+        """Make units of what waits; of about half of it as long as more may be found, lest the last ones be large.
+
+        Each worker that has a part of an object fetches all of it, so of objects few are cut.
+        """
         total = self._waiting_s
-        size = shrinking(total, self.workers) if all_found else full()
+        equal = even(largest(total, self.workers))
+        size = shrinking(total, self.workers) if all_found else equal
         size = growing(size, self._begun_s, total, self.workers)
         parts: list[Segment] = []
         costs: list[float] = []
@@ -116,7 +122,8 @@ class Schedule:
         while self._waiting and (all_found or self._waiting_s >= total / 2):
             waiting = self._waiting.popleft()
             self._waiting_s = self._waiting_s - waiting.left_s if self._waiting else 0.0
-            video, cost, here = waiting.video, waiting.cost_s, before(self._waiting_s, size)
+            video, cost = waiting.video, waiting.cost_s
+            here = equal if isinstance(video.path, ObjectPath) else before(self._waiting_s, size)
             cut = [whole(video)] if is_uncut else segments(video, cost, here, waiting.done, bins)
             if cut == [] or not cut[0].is_whole:
                 bare = replace(video, cuts=())
@@ -128,7 +135,9 @@ class Schedule:
             parts += cut
             costs += [cost * segment.duration_ms / max(1, video.duration_ms) for segment in cut]
         self._begun_s += total - self._waiting_s
-        self._ready += units(parts, costs, before(self._waiting_s, size))
+        made = units(parts, costs, before(self._waiting_s, size))
+        self._mean_s = sum(costs) / max(1, len(made))
+        self._ready += made
 
 
 @dataclass(frozen=True)

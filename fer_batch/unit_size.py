@@ -40,9 +40,14 @@ def even(size: float) -> UnitSize:
     return lambda _left: size
 
 
-def full() -> UnitSize:
-    """Units of full size, while more is to come."""
-    return even(UNIT_COST_S)
+def largest(total: float, workers: int) -> float:
+    """CPU seconds of the largest units, of which each worker has at least two.
+
+    Args:
+        total: CPU seconds of all that is to be cut.
+        workers: how many there are.
+    """
+    return min(UNIT_COST_S, max(MIN_UNIT_COST_S, total / (2 * workers)))
 
 
 def shrinking(total: float, workers: int) -> UnitSize:
@@ -55,10 +60,9 @@ def shrinking(total: float, workers: int) -> UnitSize:
         total: CPU seconds of all that is to be cut.
         workers: how many there are.
     """
-    largest = min(UNIT_COST_S, total / (2 * workers))
     if workers == 1:
-        return even(max(MIN_UNIT_COST_S, largest))
-    least = max(MIN_UNIT_COST_S, SMALLEST_SHARE * largest)
+        return even(largest(total, workers))
+    least = max(MIN_UNIT_COST_S, SMALLEST_SHARE * largest(total, workers))
     return lambda left: min(UNIT_COST_S, max(least, left / (2 * workers)))
 
 

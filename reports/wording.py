@@ -180,6 +180,8 @@ REMEDIES: Final = {
     "worker_died": "Try again with --retry-failed and fewer --workers; most often memory ran out. run.log says more.",
     "unfinished": "Copy the file again from where it came from, or end and export the recording again.",
     "timed_out": "Look at the file in a player; copy or export it again. On slow storage: --stall, --retry-failed.",
+    "vanished": "Then use --retry-failed.",
+    "unreadable": "When that is mended, use --retry-failed.",
     "internal_error": "Try again with --retry-failed. If it stays, run.log holds what the makers need to know.",
 }
 """What to do about a failure, for codes whose message in the ledger does not say so itself."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from fer_batch.bundle import ModelBundle
 from fer_batch.config import Resources, RunConfig, Sampling
 from fer_batch.errors import RefusedError
+from fer_batch.object_path import as_path
 from fer_batch.plan import Segment, Unit, cost_s, disjoint, segments, tiling, units, whole
 from fer_batch.precision import sized
 from fer_batch.probe import Cut, VideoInfo
@@ -24,7 +26,6 @@ from fer_batch.unit_size import (
     SMALLEST_SHARE,
     UNIT_COST_S,
     even,
-    full,
     growing,
     shrinking,
 )
@@ -160,6 +161,44 @@ def test_workers_that_begin_late_end_with_the_others(workers: int, total: float,
         assert max(ends) - min(ends) <= smallest + 1e-6
 
 
+@pytest.mark.parametrize(("videos", "seconds", "workers"), [(100, 600, 16), (20, 600, 4), (40, 60, 16), (5, 120, 2)])
+def test_workers_end_together_whatever_the_videos(videos: int, seconds: int, workers: int) -> None:
+    """A whole video is not kept back behind the parts of later ones."""
+    plan = schedule(workers)
+    for number in range(videos):
+        plan.add(video(seconds, f"v{number}"))
+    made = drain(plan)
+    costs = [sum(cost_s(video(seconds), RunConfig()) * s.duration_ms / (1000 * seconds) for s in unit.segments)
+             for unit in made]  # fmt: skip
+    ends = workers * [0.0]
+    for cost in costs:
+        ends[ends.index(min(ends))] += cost
+    assert max(ends) <= 1.06 * sum(costs) / workers
+    assert len(made) <= 12 * workers
+
+
+def test_of_an_object_no_more_is_cut_than_keeps_all_workers_busy() -> None:
+    """Each worker that gets a part of it fetches all of it."""
+
+    def parts(number: int, root: str) -> list[bool]:
+        plan = schedule(workers=8)
+        for index in range(number):
+            plan.add(replace(video(600, f"v{index}"), path=as_path(f"{root}/v{index}.mp4")))
+        return [segment.is_whole for unit in drain(plan) for segment in unit.segments]
+
+    assert all(parts(100, "memory://bucket"))
+    assert not all(parts(100, "/folder"))
+    assert len(parts(1, "memory://bucket")) == 16
+
+
+def test_small_units_ask_for_no_more_workers_than_large_ones() -> None:
+    plan = schedule(workers=16)
+    plan.add(video(3 * 3600))
+    assert plan.next_unit(all_found=True) is not None
+    assert plan.backlog() <= math.ceil(cost_s(video(3 * 3600), RunConfig()) / UNIT_COST_S)
+    assert len(drain(plan)) > 3 * 16
+
+
 def test_the_last_units_are_not_many() -> None:
     size, left, count = shrinking(60_000, 100), 60_000.0, 0
     while left > 0:
@@ -170,14 +209,14 @@ def test_the_last_units_are_not_many() -> None:
 
 def test_the_first_units_are_small_and_grow_to_full_size_soon() -> None:
     workers, total = 4, 10_000.0
-    size, left, sizes = growing(full(), 0, total, workers), total, []
+    size, left, sizes = growing(even(UNIT_COST_S), 0, total, workers), total, []
     while left > 0:
         sizes.append(size(left))
         left -= sizes[-1]
     assert sizes[0] == FIRST_UNIT_S
     assert all(a <= b for a, b in pairwise(sizes))
     assert sizes[5 * workers] == UNIT_COST_S
-    assert growing(full(), 10_000, total, workers)(total) == UNIT_COST_S  # later on
+    assert growing(even(UNIT_COST_S), 10_000, total, workers)(total) == UNIT_COST_S  # later on
 
 
 def test_while_more_may_come_about_half_is_kept_back() -> None:

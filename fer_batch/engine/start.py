@@ -185,7 +185,8 @@ def _only_what_is_needed() -> Iterator[None]:
     reported. The autoscaler and the one that gathers workers' logs cost half a second at the start, more than a second
     at the end, and half of that of a core. The two agents of a node, for whom stand-ins come
     (:mod:`fer_batch.engine.idle_agent`), take a second of a core, without which no worker starts, and stay for a minute
-    after a kill -9.
+    after a kill -9. One of them makes environments of tasks, which Ray asks for by itself under ``uv run`` and within a
+    job that was submitted: not here, where workers run with the Python and the packages of this process.
     """
     services: Any = ray._private.services
     instead = (
@@ -193,6 +194,7 @@ def _only_what_is_needed() -> Iterator[None]:
         (ray._private.node.Node, "start_monitor", lambda _node: None),
         (ray._private.node.Node, "start_log_monitor", lambda _node: None),
         (services, "_build_python_executable_command_memory_profileable", _idle_agent),
+        (ray._private.worker, "_maybe_modify_runtime_env", lambda *_args: None),
         # It imports all that the dashboard would need, a fifth of a second where it is there, to tell an agent of it.
         (ray._private.utils, "get_dashboard_dependency_error", lambda: ImportError("not looked for")),
     )

@@ -96,8 +96,8 @@ class RayWorkers:
         bundle: the ModelBundle's folder.
         fleet: the nodes, and what each holds of workers and actors.
         wait_s: how long to wait for nodes when all are lost.
-        ray_goes_on: Ray is another's and stays when the run ends, so that its workers must be ended, and may do a
-            user's own tasks.
+        ray_goes_on: Ray stays when the run ends, so that its workers must be ended, and it may be another's, whose
+            workers do a user's own tasks too.
 
     Attributes:
         model_ready_s: how long after the start the first actor had its model; None before.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -58,22 +59,31 @@ LOOK = """
 import json, sys, psutil, ray
 from fer_batch.config import Resources
 from fer_batch.engine.start import ray_for
+from fer_batch.engine.workers import _alone
 from fer_batch.resources import place
+def modules():
+    import pyarrow
+    pyarrow.array([1])
+    return list(sys.modules)
 before = ray._private.services.start_api_server, ray._private.node.Node.start_monitor
 with ray_for(None, place(Resources(cpus=2), 2, 0)):
     family = [" ".join(process.cmdline()) for process in psutil.Process().children(recursive=True)]
     quiet = [process for process in psutil.Process().children(recursive=True) if process.cmdline()[1:2] == ["-IS"]]
     sockets = [str(one) for process in quiet for one in process.net_connections()]
-    answer = ray.get(ray.remote(lambda: 6 * 7).remote())
-print(json.dumps([family, len(quiet), sockets, answer,
+    loaded = ray.get(_alone(modules).remote())
+print(json.dumps([family, len(quiet), sockets, loaded,
                   before == (ray._private.services.start_api_server, ray._private.node.Node.start_monitor)]))
 """
 
 
-def test_ray_starts_with_no_process_that_a_run_does_not_need() -> None:
-    done = subprocess.run([sys.executable, "-c", LOOK], cwd=ROOT, capture_output=True, text=True, check=True)
-    family, quiet, sockets, answer, is_restored = json.loads(done.stdout)
-    assert answer == 42
+@pytest.mark.parametrize("job", [None, {"runtime_env": {"env_vars": {"A": "1"}}}])
+def test_ray_starts_with_no_process_that_a_run_does_not_need(job: dict[str, Any] | None) -> None:
+    """Nor needs one where Ray would make an environment for tasks: in a submitted job, or under ``uv run``."""
+    env = os.environ | ({} if job is None else {"RAY_JOB_CONFIG_JSON_ENV_VAR": json.dumps(job)})
+    done = subprocess.run([sys.executable, "-c", LOOK], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    family, quiet, sockets, loaded, is_restored = json.loads(done.stdout)
+    assert "pyarrow" in loaded
+    assert "pandas" not in loaded
     assert (quiet, sockets) == (2, [])
     kinds = {command.split()[0].rpartition("/")[2] for command in family}
     assert {"gcs_server", "raylet"} <= kinds
