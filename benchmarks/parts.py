@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -66,7 +65,8 @@ class Bench:
         clips: folder; clips stay there.
         work: folder for runs.
         takes: a clip is made so many times :data:`TAKE_S` seconds long.
-        repeats: how often each run is measured; figures are medians.
+        repeats: how often each run is measured; figures are the least: what else the machine does only
+            adds to them.
     """
 
     clips: Path
@@ -89,13 +89,13 @@ class Bench:
         return Measured.of(found, info)
 
     def command(self, *arguments: str | Path) -> float:
-        """Median wall time of another command."""
-        return statistics.median(used([FER_BATCH, *arguments]).wall_s for _ in range(self.repeats))
+        """Wall time of another command."""
+        return min(used([FER_BATCH, *arguments]).wall_s for _ in range(self.repeats))
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A run, measured some times over: medians, and what its ``run.json`` says of the last time.
+    """A run, measured some times over: the least of each figure, and what its ``run.json`` says of the last time.
 
     Attributes:
         wall_s, cpu_s, first_s, driver_cpu_s, peak_mb: see :class:`benchmarks.usage.Usage`.
@@ -114,13 +114,13 @@ class Measured:
 
     @classmethod
     def of(cls, found: Sequence[Usage], info: dict[str, Any]) -> Measured:
-        """Medians of some measurements."""
+        """The least of some measurements, but the most memory."""
         firsts = [usage.first_s for usage in found if usage.first_s is not None]
         return cls(
-            statistics.median(usage.wall_s for usage in found),
-            statistics.median(usage.cpu_s for usage in found),
-            statistics.median(firsts) if firsts else None,
-            statistics.median(usage.driver_cpu_s for usage in found),
+            min(usage.wall_s for usage in found),
+            min(usage.cpu_s for usage in found),
+            min(firsts) if firsts else None,
+            min(usage.driver_cpu_s for usage in found),
             max(usage.peak_bytes for usage in found) / 1e6,
             info["timings"],
             info["counts"]["frames"],
@@ -151,7 +151,7 @@ def start_up(bench: Bench) -> dict[str, Any]:
         "bare": vars(bare),
         "whole": vars(whole),
         "commands": commands,
-        "worker_cpu_s": statistics.median(map(float, starts)),
+        "worker_cpu_s": min(map(float, starts)),
     }
 
 
@@ -173,7 +173,7 @@ def stages(bench: Bench, clip: Clip, start: dict[str, Any]) -> dict[str, Any]:
         for _ in range(bench.repeats)
     ]
     names = told[0].keys()
-    floors = Floors(**{name: statistics.median(one[name] for one in told) for name in names})
+    floors = Floors(**{name: min(one[name] for one in told) for name in names})
     cpu_s, wall_s = ours.cpu_s - start["bare"]["cpu_s"], ours.wall_s - start["bare"]["wall_s"]
     more_workers = len(os.sched_getaffinity(0)) - 1  # a one-second clip needs one
     more_cpu_s, more_wall_s = ((longer.cpu_s - ours.cpu_s) / (LONGER - 1), (longer.wall_s - ours.wall_s) / (LONGER - 1))
@@ -277,8 +277,8 @@ def _peer(bench: Bench, python: Path, clip: Clip) -> dict[str, Any]:
         told.append(json.loads((bench.work / "peer.json").read_text()))
     return {
         "clip": path.stem,
-        **{name: statistics.median(one[name] for one in told) for name in told[0]},
-        "wall_s": statistics.median(usage.wall_s for usage in usages),
-        "cpu_s": statistics.median(usage.cpu_s for usage in usages),
+        **{name: min(one[name] for one in told) for name in told[0]},
+        "wall_s": min(usage.wall_s for usage in usages),
+        "cpu_s": min(usage.cpu_s for usage in usages),
         "peak_mb": max(usage.peak_bytes for usage in usages) / 1e6,
     }
