@@ -44,7 +44,7 @@ class Schedule:
     _waiting_s: float = 0.0
     _begun_s: float = 0.0
     _ready: deque[Unit] = field(default_factory=deque)
-    _mean_s: float = 0.0
+    _mean_s: float = 0.0  # CPU seconds of a unit, of those that were made last
     _open: dict[str, tuple[VideoInfo, set[int]]] = field(default_factory=dict)
     _complete: list[VideoInfo] = field(default_factory=list)
 

@@ -219,7 +219,7 @@ def _idle_agent(component: str, *_args: Any, **_options: Any) -> list[str]:
         ),
         ray_constants.PROCESS_TYPE_RUNTIME_ENV_AGENT: (names.RUNTIME_ENV_AGENT_PORT_NAME,),
     }
-    return [sys.executable, "-IS", str(Path(idle_agent.__file__)), f"--ports={','.join(ports[component])}"]
+    return [sys.executable, "-PS", str(Path(idle_agent.__file__)), f"--ports={','.join(ports[component])}"]
 
 
 def _check_reachable(address: str) -> None:

@@ -68,7 +68,7 @@ def modules():
 before = ray._private.services.start_api_server, ray._private.node.Node.start_monitor
 with ray_for(None, place(Resources(cpus=2), 2, 0)):
     family = [" ".join(process.cmdline()) for process in psutil.Process().children(recursive=True)]
-    quiet = [process for process in psutil.Process().children(recursive=True) if process.cmdline()[1:2] == ["-IS"]]
+    quiet = [process for process in psutil.Process().children(recursive=True) if process.cmdline()[1:2] == ["-PS"]]
     sockets = [str(one) for process in quiet for one in process.net_connections()]
     loaded = ray.get(_alone(modules).remote())
 print(json.dumps([family, len(quiet), sockets, loaded,
@@ -98,7 +98,7 @@ def test_an_idle_agent_ends_with_its_raylet(tmp_path: Path) -> None:
     raylet = f"""
 import os, subprocess, sys
 env = os.environ | {{"RAY_RAYLET_PID": str(os.getpid())}}
-print(subprocess.Popen([sys.executable, "-IS", {idle_agent.__file__!r}, *{options!r}], env=env).pid, flush=True)
+print(subprocess.Popen([sys.executable, "-PS", {idle_agent.__file__!r}, *{options!r}], env=env).pid, flush=True)
 input()
 """
     with subprocess.Popen(
