@@ -92,7 +92,7 @@ class Watch:
                 self.files.update(shared_files(process))
             for place in PLACES:
                 for folder in place.glob("fer-*"):
-                    with suppress(OSError):
+                    with suppress(OSError, ValueError):  # it goes, or another's is being made
                         if json.loads((folder / "owner.json").read_text())["pid"] == os.getpid():
                             self.modes[str(folder)] = oct(stat.S_IMODE(folder.stat().st_mode))
             self.looks += 1
