@@ -44,7 +44,7 @@ def goals(found: Mapping[str, Any]) -> list[Goal]:
             1.25,
         ),
         Goal(
-            "the same, beyond the other workers' start too",
+            "the same, without the start of the second worker",
             max(stage["started_cpu_ratio"] for stage in stages),
             1.25,
         ),

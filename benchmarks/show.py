@@ -53,6 +53,8 @@ def print_tables(found: Mapping[str, Any]) -> None:
     """In the terminal."""
     console = Console()
     console.width = max(console.width, WIDTH)  # a terminal breaks lines better than a table its words
+    load = found["machine"]["load"]
+    console.print(f"Load at the start: {load:.1f}. On a machine that does other things the figures mean little.")
     for sheet in sheets(found):
         table = Table(
             title=sheet.title, caption=sheet.note, box=box.SIMPLE, title_justify="left", caption_justify="left"
@@ -81,7 +83,8 @@ def _goals(found: Mapping[str, Any]) -> Sheet:
     for goal in goals(found):
         limit = f"{'≤' if goal.at_most else '≥'} {goal.limit:g} {goal.unit}".rstrip()
         met = {True: "met", False: "not met", None: "not measured"}[goal.is_met]
-        measured = NONE if goal.figure is None else f"{_n(goal.figure)} {goal.unit}".rstrip()
+        digits = 0 if goal.unit in ("MB", "ms") else 2
+        measured = NONE if goal.figure is None else f"{_n(goal.figure, digits)} {goal.unit}".rstrip()
         rows.append((goal.text, measured, limit, met))
     return Sheet("Goals", "For a machine of two cores.", ("goal", "measured", "limit", ""), rows)
 

@@ -15,8 +15,8 @@ lost one is no great loss and that progress is seen."""
 MIN_UNIT_COST_S = 0.5
 """Smaller units would be mostly overhead."""
 
-FIRST_UNIT_S = 10.0
-"""The first units take no longer; those that follow grow to full size."""
+FIRST_UNIT_S = 2.0
+"""The first units take no longer, so that something is seen soon; those that follow grow to full size."""
 
 SMALLEST_SHARE = 0.125
 """Size of the last units, as a share of the largest: many would leave many small files."""
