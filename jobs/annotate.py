@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import TimeRemainingColumn
+from rich.table import Column
 
 from fer_batch.errors import RefusedError, VideoError
 from jobs.interrupt import INTERRUPTED
@@ -237,7 +238,7 @@ class _Frames(LiveLine):
     """How many frames are done, in each of some phases."""
 
     def __init__(self, console: Console, quiet: bool) -> None:
-        super().__init__(console, quiet, TimeRemainingColumn())
+        super().__init__(console, quiet, TimeRemainingColumn(table_column=Column(ratio=1)))
 
     def phase(self, name: str) -> Callable[[int, int], None]:
         """A function to be told how many frames are done, of how many."""

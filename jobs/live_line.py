@@ -9,6 +9,9 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TaskProgressColumn, TextColumn
 
+NARROW, NARROW_BAR, WIDE_BAR = 110, 10, 30
+"""Columns of a terminal in which a wide bar would leave no room for words, and those of either bar."""
+
 PLAIN_EVERY_S = 10.0
 """How often a plain line is written."""
 
@@ -21,15 +24,16 @@ class LiveLine:
     Args:
         console: where to show it (standard error, so that standard output stays for results).
         quiet: show nothing.
-        more: columns that follow the share that is done.
+        more: columns that follow the share that is done; the last one, with a `ratio`, takes what room is left.
     """
 
     def __init__(self, console: Console, quiet: bool, *more: ProgressColumn) -> None:
         self._console, self._quiet = console, quiet
         self._live = console.is_terminal and not quiet
         self._said_s = 0.0
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=None), TaskProgressColumn())
-        self._bar = Progress(*columns, *more, console=console, transient=True, disable=not self._live)
+        bar = BarColumn(bar_width=NARROW_BAR if console.width < NARROW else WIDE_BAR)
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), bar, TaskProgressColumn())
+        self._bar = Progress(*columns, *more, console=console, transient=True, expand=True, disable=not self._live)
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -45,4 +49,4 @@ class LiveLine:
         if self._quiet or (time.monotonic() - self._said_s < PLAIN_EVERY_S and not at_once):
             return
         self._said_s = time.monotonic()
-        self._console.print(text, markup=False, highlight=False)
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)

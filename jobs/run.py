@@ -185,6 +185,7 @@ def carry_out(
         RefusedError: it cannot be done as asked; nothing was started.
         StoppedError: it broke off.
     """
+    started = time.monotonic()
     asked = settings.for_run()
     if settings.job is not None:
         from jobs.pages import check_participants
@@ -203,7 +204,6 @@ def carry_out(
     from jobs.progress import Display
 
     arrow_without_pandas()  # no code but ours runs in this process
-    started = time.monotonic()
     errors = Console(stderr=True)
     with resumable(errors):
         with Display(errors, quiet=as_json) as display:
@@ -221,7 +221,6 @@ def carry_out(
             **counts,
             "withheld": display.withheld,
             "removed": removed and {"videos": removed.videos, "faces": n_faces},
-            "wall_s": round(time.monotonic() - started, 1),
             "tables": tables,
             "report": None,
             "log": str(result.path / "run.log"),
@@ -234,7 +233,8 @@ def carry_out(
             made = build_pages(here, settings)
         outcome |= {"report": None if made.index is None else str(will_be(made.index)),
                     "people": None if made.people is None else str(will_be(made.people)),
-                    "note": made.note and made.note.replace(str(here.path), str(result.path))}  # fmt: skip
+                    "note": made.note and made.note.replace(str(here.path), str(result.path)),
+                    "wall_s": round(time.monotonic() - started, 1)}  # fmt: skip
     if as_json:
         print(json.dumps(outcome))
     else:
@@ -317,7 +317,7 @@ def _print_outcome(console: Console, outcome: dict[str, Any]) -> None:
     # None: not counted, by privacy level
     found = "" if outcome["faces"] is None else f"{counted(outcome['faces'], 'face')} in "
     sampled = counted(outcome["frames"], "sampled frame")
-    line(f"{found}{sampled}, took {clock(int(outcome['wall_s'] * 1000))}")
+    line(f"{found}{sampled}, took {clock(round(outcome['wall_s']) * 1000)}")
     if outcome["removed"]:
         n_videos, n_faces = outcome["removed"]["videos"], outcome["removed"]["faces"]
         faces = "" if n_faces is None else f" ({counted(n_faces, 'face')})"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 
 from rich.console import Console
@@ -27,14 +28,14 @@ HALF = Progress(
 
 def test_one_line_says_videos_failures_speed_and_time_left() -> None:
     assert describe(HALF) == (
-        "4/10 videos, 1 kept, 1 failed or partial, 2 units, 200 faces, 12 frames/s, 6.0x real time, 0:10 left"
+        "4/10 videos, 1 failed or partial, 0:10 left, 1 kept, 2 units, 200 faces, 12 frames/s, 6.0x real time"
     )
 
 
 def test_what_an_earlier_start_committed_of_a_video_is_told_and_not_waited_for() -> None:
     resumed = replace(HALF, kept_ms=30_000, counts=Counts(ok=4))
     assert describe(resumed) == (
-        "4/10 videos, 1 kept, 0:30 of unfinished ones kept, 2 units, 200 faces, 12 frames/s, 6.0x real time, 0:05 left"
+        "4/10 videos, 0:05 left, 1 kept, 0:30 of unfinished ones kept, 2 units, 200 faces, 12 frames/s, 6.0x real time"
     )
 
 
@@ -42,9 +43,9 @@ def test_what_is_not_known_yet_is_not_guessed() -> None:
     assert describe(Progress("running", found=3)) == "0/3+ videos, 0 units, 0 faces"
 
 
-def shown(*, terminal: bool, quiet: bool = False) -> str:
+def shown(*, terminal: bool, quiet: bool = False, width: int = 120) -> str:
     out = io.StringIO()
-    with Display(Console(file=out, force_terminal=terminal, width=120), quiet=quiet) as display:
+    with Display(Console(file=out, force_terminal=terminal, width=width), quiet=quiet) as display:
         for progress in (
             Progress("starting"),
             HALF,
@@ -53,6 +54,18 @@ def shown(*, terminal: bool, quiet: bool = False) -> str:
         ):
             display(progress)
     return out.getvalue()
+
+
+def test_a_narrow_terminal_shows_what_is_wanted_most() -> None:
+    out = io.StringIO()
+    with Display(Console(file=out, force_terminal=True, width=80)) as display:
+        display(HALF)
+    seen = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue())
+    assert re.search(r"running [━╺]{10}  50% 4/10 videos, 1 failed or partial, 0:10 left, .*…", seen)
+
+
+def test_plain_lines_are_not_broken() -> None:
+    assert len(shown(terminal=False, width=40).splitlines()) == 3
 
 
 def test_plain_lines_where_there_is_no_terminal() -> None:
