@@ -103,8 +103,6 @@ def run(
     for item in given:
         as_path(item)  # refuses what is no address
     discovery = Discovery([os.fspath(item) for item in given], include, exclude, leave_out=path)
-    if is_ready is None and not path.exists() and next(iter(discovery), None) is None:
-        raise _no_video(discovery)  # before a folder is made for nothing
     bundle = ModelBundle.load(None if model is None else os.fspath(model))
     detector, detector_hash = check_detector(None if detector_model is None else Path(detector_model))
     base = config or RunConfig()
@@ -256,16 +254,14 @@ def _carry_out(
             finally:
                 state.count(driver.counts, todo.found)
         if not todo.found and not next(pieces(run_now, ["path"]), ()):
-            raise _no_video(discovery)
+            raise RefusedError(
+                f"no video found in {', '.join(discovery.shown)} "
+                f"({counted(discovery.passed_over, 'other file')} passed over)"
+            )
         join(run_now, context.metadata)
         copies = [video for video in schedule.duplicates if video.video_id not in todo.purged.withheld]
         if copies:
             enter_copies(run_now, copies, context.metadata)
-
-
-def _no_video(discovery: Discovery) -> RefusedError:
-    others = counted(discovery.passed_over, "other file")
-    return RefusedError(f"no video found in {', '.join(discovery.shown)} ({others} passed over)")
 
 
 def _complete(run: Run, state: RunState) -> None:

@@ -215,7 +215,8 @@ class PaperWorkers:
             return [(task, Probed([video(Path(str(path))) for path in task.paths], Counts(), []))]
         if isinstance(task, Join):
             return [(task, Counts(ok=1))]
-        return [(task, UnitDone(Counts(ok=len(task.segments)), Seconds(), 20, 20, [], []))]
+        done = Counts(ok=sum(segment.is_whole for segment in task.segments))  # others are done when they are joined
+        return [(task, UnitDone(done, Seconds(), 20, 20, [], []))]
 
     def cancel(self) -> None:
         pass
