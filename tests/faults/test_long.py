@@ -261,6 +261,7 @@ def test_the_driver_keeps_little_of_a_video(tmp_path: Path) -> None:
     assert driver.counts.ok == n_videos
     at = [next(done for done in sorted(held) if done >= n_videos * tenth // 10) for tenth in range(1, 10)]
     slopes = sorted((held[b] - held[a]) / (b - a) for a, b in pairwise(at))
-    a_video = statistics.fmean(slopes[:-1])  # without the tenth in which Python's own table of interned strings may have grown
+    # Without the tenth in which Python's own table of interned strings may have grown.
+    a_video = statistics.fmean(slopes[:-1])
     print(f"the driver keeps {a_video:.0f} bytes a video")
     assert 0 < a_video < BYTES_A_VIDEO
